@@ -1,0 +1,99 @@
+"""One execution: the record that it leaves in `run/<job>.result`, and what that record means.
+
+The worker writes the record's head before the claim, everybody after it appends: the wrapper its
+process id and, last of all, how the workload ended; whoever takes the stop gate away, that there
+was one. So the record outlives the worker, and whoever comes next can tell what happened.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sagequeue import keyvalue
+from sagequeue.jobs import Outcome, now
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What is known of an execution.
+
+    `log_start` is the log's size in bytes before it, `gidx` the state file's number (or word) then,
+    `wrapper` the wrapper's process id where the solver runs (None: nothing was started), `rc` the
+    workload's exit status as a shell gives it (128 + n for signal n; None: no result came),
+    `stopped` whether one of us ended it.
+    """
+
+    worker: str
+    log_start: int
+    gidx: str
+    wrapper: int | None
+    rc: int | None
+    stopped: bool
+    gate_seen: bool
+
+
+UNKNOWN = Execution("-", 0, "", 0, None, stopped=False, gate_seen=False)
+"""An execution whose record cannot be read: something may have run, and all of the log be its."""
+
+
+def begin(path: Path, worker: int, log_start: int, gidx: str) -> None:
+    """Write the head of a new record over what an earlier execution left."""
+    head = {"WORKER": str(worker), "STARTED": now(), "LOG_START": str(log_start), "GIDX": gidx}
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(keyvalue.render(head))
+
+
+def note_gate(path: Path) -> None:
+    """Put down that the stop gate was there during this execution, if there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(fd, b"GATE=1\n")
+        finally:
+            os.close(fd)
+
+
+def read(path: Path) -> Execution | None:
+    """The record; None when there is none, `UNKNOWN` when it cannot be read."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
+        # A line without its end is still being written, or was cut off with the machine.
+        whole = content[: content.rfind(b"\n") + 1]
+        values = keyvalue.parse(whole.decode("ascii"), repeats=True)
+        rc = values.get("RC", "")
+        return Execution(
+            worker=values.get("WORKER", "-"),
+            log_start=int(values["LOG_START"]),
+            gidx=values.get("GIDX", ""),
+            wrapper=int(values["PID"]) if "PID" in values else None,
+            rc=int(rc) if rc.isdigit() else None,  # cut off, and appended to
+            stopped="STOPPED" in values,
+            gate_seen="GATE" in values,
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError):
+        return UNKNOWN
+
+
+def judge(run: Execution | None, *, complete: bool | None, gate: bool) -> tuple[Outcome, str]:
+    """The outcome of an execution and its reason in a word (empty when it needs none).
+
+    `complete` is what the state file says of the partition (None: not known), `gate` whether the
+    stop gate is there now.
+    """
+    if run is None or run.rc is None:
+        return Outcome.INTERRUPTED, "no_result"
+    if run.rc == 0 and complete:
+        return Outcome.DONE, ""
+    if run.stopped:
+        return Outcome.INTERRUPTED, "stopped"
+    if run.rc > 128:
+        return Outcome.FAILED, f"signal_{run.rc - 128}"
+    if run.rc != 0:
+        return Outcome.FAILED, f"rc_{run.rc}"
+    if gate or run.gate_seen:
+        return Outcome.PAUSED, "stop_gate"
+    return (Outcome.DONE, "") if complete is None else (Outcome.FAILED, "incomplete")

@@ -1,0 +1,120 @@
+"""Solutions that workloads print, kept as one JSON record each in `results/`.
+
+A solution is a log line that starts with `SAT found for ` or `FOUND `; the lines after it that
+start with `Found ` or `Verified ` belong to it, and the `START` line before it gives its gidx.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sagequeue.config import Config
+from sagequeue.jobs import Job, now
+
+_SOLUTION = re.compile(r"(?:SAT found for|FOUND) (.*)")
+_DETAIL = re.compile(r"(?:Found|Verified) (.+)")
+_START = re.compile(r"\[[^]]*\] START .*?\bgidx=([0-9]{1,18})\b")
+_RUNNER = re.compile(r"\[worker [^]]*\] ")
+# What is longer than this is no line that anybody reads.
+_LONGEST = 1 << 20
+_PAIR = re.compile(r"\s*([^=:]+?)\s*[=:]\s*(.+)")
+
+
+def scan(log: Path, start: int) -> Iterator[dict[str, Any]]:
+    """Each solution printed in the log from byte `start` on: its `gidx`, `lines` and values.
+
+    A line that reads `Found perm: [1,0]` gives the value `perm`, parsed as JSON where it is JSON.
+    """
+    gidx: int | None = None
+    found: dict[str, Any] | None = None
+    for line in _lines(log, start):
+        if case := _START.match(line):
+            gidx = int(case[1])
+        if solution := _SOLUTION.match(line):
+            if found:
+                yield found
+            found = {**_value(solution[1]), "gidx": gidx, "lines": [line]}
+        elif found and (detail := _DETAIL.match(line)):
+            found["lines"].append(line)
+            found = {**_value(detail[1]), **found}
+        elif found and _RUNNER.match(line):
+            yield found
+            found = None
+    if found:
+        yield found
+
+
+def _lines(log: Path, start: int) -> Iterator[str]:
+    try:
+        with open(log, "rb") as file:
+            # Shorter than it was: somebody truncated it, and what follows is new.
+            file.seek(start if start <= os.fstat(file.fileno()).st_size else 0)
+            while raw := file.readline(_LONGEST):
+                yield raw.decode("utf-8", errors="replace").rstrip("\r\n")
+    except FileNotFoundError:
+        return
+
+
+def _value(text: str) -> dict[str, Any]:
+    pair = _PAIR.fullmatch(text)
+    if pair is None:
+        return {}
+    try:
+        value = json.loads(pair[2])
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        value = pair[2]
+    return {pair[1].replace(" ", "_"): value}
+
+
+def record(config: Config, job: Job, log_start: int, worker: str) -> list[Path]:
+    """Write a record for each solution in the execution's part of the log; returns their paths.
+
+    The same solution, printed again by a later execution, keeps its first record.
+    """
+    paths = []
+    for solution in scan(config.log_file(job.offset), log_start):
+        words = "\n".join((str(solution["gidx"]), *solution["lines"]))
+        digest = hashlib.sha256(words.encode()).hexdigest()[:12]
+        path = config.results_dir / f"{job.name}_{digest}.json"
+        about = {"jobset": config.jobset, "offset": job.offset, "stride": config.stride}
+        more = {"found_at": now(), "worker": worker, "log": str(config.log_file(job.offset))}
+        command = [config.sage_bin, config.script, *config.sage_base_args]
+        if not path.exists():
+            _write(path, {**solution, **about, **more, "command": command})
+        paths.append(path)
+    return paths
+
+
+def _write(path: Path, finding: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(finding, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def read(config: Config) -> list[dict[str, Any]]:
+    """Every finding of the jobset, by offset and gidx; a file that is not one is passed over."""
+    found = []
+    for path in sorted(config.results_dir.glob("[!.]*.json")):
+        try:
+            finding = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(finding, dict):
+            found.append({**finding, "file": str(path)})
+    return sorted(
+        found, key=lambda f: (str(f.get("offset")).zfill(12), str(f.get("gidx")).zfill(12))
+    )

@@ -1,0 +1,117 @@
+"""A job (one offset of a jobset), where it may lie, and what may happen to it. No I/O."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from sagequeue import keyvalue
+from sagequeue.exceptions import MalformedJob
+
+# Four keys of digits and a few words fit in far less; the bound keeps a stray file out of memory.
+MAX_BYTES = 65536
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_COUNT = re.compile(r"[0-9]{1,18}")
+
+
+class JobState(StrEnum):
+    """The queue directory that a job file lies in."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Outcome(StrEnum):
+    """What happened to one execution, as against where the job lies."""
+
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    PAUSED = "paused"
+    FOUND = "found"
+
+
+RETRY = "retry"
+"""LAST_OUTCOME of a job that was given back to pending after its own failure."""
+
+
+def now() -> str:
+    """The local time with its offset, in ISO 8601, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def printable(text: str) -> str:
+    """The text with a blank for every control character, so that no terminal obeys it."""
+    return _CONTROL.sub(" ", text)
+
+
+def job_name(jobset: str, offset: object) -> str:
+    """The name that a job has in file names and messages."""
+    return f"{jobset}_off{offset}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job file's content; `extra` holds every key but OFFSET, unknown ones included."""
+
+    jobset: str
+    offset: int
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """See `job_name`."""
+        return job_name(self.jobset, self.offset)
+
+    def count(self, key: str) -> int:
+        """A counter, ATTEMPTS or INTERRUPTS; 0 when it is not there."""
+        return int(self.extra.get(key) or 0)
+
+    @property
+    def last_outcome(self) -> str:
+        """LAST_OUTCOME, or an empty string."""
+        return self.extra.get("LAST_OUTCOME", "")
+
+    @property
+    def last_reason(self) -> str:
+        """LAST_REASON, or an empty string."""
+        return self.extra.get("LAST_REASON", "")
+
+    def with_(self, **changes: str | int | None) -> "Job":
+        """A copy with keys set, or taken out where the value is None."""
+        merged = {**self.extra, **{k: str(v) for k, v in changes.items() if v is not None}}
+        for key in (key for key, value in changes.items() if value is None):
+            merged.pop(key, None)
+        return replace(self, extra=merged)
+
+    def render(self) -> str:
+        """The job file's text."""
+        return keyvalue.render({"OFFSET": str(self.offset), **self.extra})
+
+
+def parse(name: str, content: bytes, jobset: str, stride: int) -> Job:
+    """Read a job file strictly; MalformedJob says in a word and in a sentence what is wrong."""
+    if len(content) > MAX_BYTES:
+        raise MalformedJob("too_large", f"it is longer than {MAX_BYTES} bytes")
+    try:
+        values = keyvalue.parse(content.decode("utf-8"))
+    except ValueError as error:
+        raise MalformedJob("not_key_value", f"it is not KEY=value text: {error}") from None
+    offset_text = values.pop("OFFSET", None)
+    if offset_text is None:
+        raise MalformedJob("no_offset", "it has no OFFSET= line")
+    # Digits are counted before int() sees them: a long number is an error of its own there.
+    if not _COUNT.fullmatch(offset_text) or int(offset_text) >= stride:
+        raise MalformedJob(
+            "bad_offset", f"its OFFSET {offset_text[:24]!r} is not a number from 0 to {stride - 1}"
+        )
+    job = Job(jobset, int(offset_text), values)
+    if job.name != name:
+        raise MalformedJob("name_mismatch", f"its OFFSET says {job.name}, its file name {name}")
+    for key in ("ATTEMPTS", "INTERRUPTS"):
+        if not _COUNT.fullmatch(values.get(key) or "0"):
+            raise MalformedJob("bad_count", f"its {key} is not a number")
+    return job

@@ -1,0 +1,215 @@
+"""What an operator does to a queue. Each verb tells what it did, one line a fact."""
+
+import contextlib
+import glob
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sagequeue import execution, jobs, runtime, settlement
+from sagequeue.config import Config
+from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob, SagequeueError, StateCorrupt
+from sagequeue.jobs import Job, JobState
+from sagequeue.owner import Lock, LockWaiter, wait_lock
+from sagequeue.spool import Spool
+
+Tell = Callable[[str], None]
+_SOLVING = "its solver is at work; `sagequeue requeue-running` ends solvers and gives jobs back"
+
+
+@contextlib.contextmanager
+def _locked(spool: Spool, name: str) -> Iterator[Lock | None]:
+    """The job's lock for the block, None when somebody has it."""
+    lock = spool.lock(name)
+    if lock is None:
+        yield None
+        return
+    with lock:
+        yield lock
+
+
+def enqueue(config: Config, offset: int | None, *, force: bool, tell: Tell) -> None:
+    """Add the jobs that are missing, all or one; with `force` do done and failed ones again.
+
+    Running jobs are never touched. Last line: `enqueued=… requeued=… skipped=…`.
+    """
+    if offset is not None and not 0 <= offset < config.stride:
+        raise SagequeueError(f"offset {offset} is not from 0 to {config.stride - 1} (STRIDE - 1)")
+    spool = Spool(config)
+    spool.create()
+    wanted = range(config.stride) if offset is None else range(offset, offset + 1)
+    # Before the queue is listed: a job moving meanwhile is in some listing, or seen under its lock.
+    with wait_lock(config.run_dir / "enqueue.lock"), spool.batch():
+        there = {name: state for state in JobState for name in spool.names(state)}
+        stamp = {"ENQUEUED_AT": jobs.now()}
+        missing = [
+            Job(config.jobset, k, stamp)
+            for k in wanted
+            if jobs.job_name(config.jobset, k) not in there
+        ]
+        spool.stage(missing)
+        counts: Counter[str] = Counter()
+        for job in missing:
+            if not os.path.lexists(spool.lock_file(job.name)):
+                spool.enqueue(None, job)
+                counts["enqueued"] += 1
+                continue
+            with _locked(spool, job.name) as lock:
+                if lock is not None and not spool.locate(job.name):
+                    spool.enqueue(lock, job)
+                    counts["enqueued"] += 1
+                else:
+                    spool.unstage(job.name)
+        redone = _redo(spool, wanted, tell) if force else set()
+    skipped = len(wanted) - counts["enqueued"] - len(redone)
+    if skipped:
+        have = Counter(
+            there[n]
+            for k in wanted
+            if (n := jobs.job_name(config.jobset, k)) in there and n not in redone
+        )
+        tell("already there: " + ", ".join(f"{have[state]} {state}" for state in JobState))
+    tell(f"enqueued={counts['enqueued']} requeued={len(redone)} skipped={skipped}")
+
+
+def _redo(spool: Spool, offsets: range, tell: Tell) -> set[str]:
+    """Give done and failed jobs back to pending, as new jobs; which."""
+    names = {jobs.job_name(spool.config.jobset, k): k for k in offsets}
+    again: set[str] = set()
+    complete = 0
+    for state in (JobState.DONE, JobState.FAILED):
+        for name in sorted(set(spool.names(state)) & names.keys(), key=names.__getitem__):
+            with _locked(spool, name) as lock:
+                if lock is None or not spool.lies(state, name):
+                    continue
+                try:
+                    spool.redo(lock, state, spool.read(state, name))
+                except MalformedJob as error:
+                    tell(f"{name} stays in {state}/: {error}; mend or remove the file")
+                    continue
+            again.add(name)
+            with contextlib.suppress(StateCorrupt):
+                complete += bool(spool.config.complete(names[name]))
+    if complete:
+        pattern = spool.config.state_file_host
+        tell(
+            f"{complete} of them are complete by their state files: running them again does "
+            f"nothing. To compute them anew, move {pattern} away first"
+        )
+    return again
+
+
+def retry_failed(config: Config, *, reset: bool, tell: Tell) -> None:
+    """Give every failed job back to pending, held ones too; malformed ones stay."""
+    spool = Spool(config)
+    spool.create()
+    retried = kept = 0
+    with spool.batch():
+        for name in sorted(spool.names(JobState.FAILED)):
+            with _locked(spool, name) as lock:
+                if lock is None or not spool.lies(JobState.FAILED, name):
+                    continue
+                try:
+                    job = spool.read(JobState.FAILED, name)
+                except MalformedJob as error:
+                    tell(f"{name} stays in failed/: {error}; mend or remove the file")
+                    kept += 1
+                    continue
+                try:
+                    spool.retry_by_hand(lock, job, reset=reset)
+                    retried += 1
+                except IllegalEdge as error:
+                    tell(f"{error}; it stays as it is")
+                    kept += 1
+    tell(f"retried={retried} kept={kept}")
+
+
+def requeue_running(config: Config, *, tell: Tell) -> None:
+    """End every solver, gracefully at first, and give its job back to pending."""
+    spool = Spool(config)
+    spool.create()
+    solvers = runtime.for_config(config)
+    requeued = 0
+    for name in sorted(spool.names(JobState.RUNNING)):
+        waiting = LockWaiter(spool.lock_file(name))
+        while not waiting.over:
+            runtime.end_solver(solvers, spool.lock_file(name), spool.result_file(name))
+            waiting.join(LockWaiter.AGAIN)
+        with waiting.taken() as lock:
+            # Its worker may have had the lock first and settled it; that is as good.
+            if spool.lies(JobState.RUNNING, name):
+                settlement.settle(spool, lock, name)
+        where = ", ".join(spool.locate(name))
+        tell(f"{name} is {where}")
+        requeued += 1
+    tell(f"requeued={requeued}")
+
+
+def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
+    """Set the stop gate; one that is there keeps its text."""
+    gate = config.stop_file_host
+    if settlement.gate(config):
+        tell(f"the stop gate is there already: {gate}")
+        return
+    gate.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError), open(gate, "x", encoding="utf-8") as file:
+        file.write(f"{reason} {jobs.now()}\n")
+    tell(f"stop gate set: {gate}; workers finish the case at hand and claim no more")
+
+
+def clear_stop(config: Config, *, tell: Tell) -> None:
+    """Take the stop gate away; findings stay."""
+    gate = config.stop_file_host
+    if not settlement.gate(config):
+        tell(f"there is no stop gate: {gate}")
+        return
+    spool = Spool(config)
+    spool.create()
+    # An execution that saw the gate ends incomplete with 0: its record must say why, gate or not.
+    for name in spool.names(JobState.RUNNING):
+        execution.note_gate(spool.result_file(name))
+    gate.unlink(missing_ok=True)
+    tell(f"stop gate cleared: {gate}")
+
+
+def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
+    """Remove every job of the queue and the named files; Busy, at first, while a solver lives."""
+    spool = Spool(config)
+    spool.create()
+    for name in spool.names(JobState.RUNNING):
+        with _locked(spool, name) as lock:
+            if lock is None:
+                raise Busy(f"nothing was removed: {name} is running and {_SOLVING}")
+    removed = 0
+    with spool.batch():
+        for name in spool.names(JobState.RUNNING):
+            # What it printed and nobody recorded yet is recorded.
+            with _locked(spool, name) as lock, contextlib.suppress(IllegalEdge):
+                if lock is not None and spool.lies(JobState.RUNNING, name):
+                    settlement.settle(spool, lock, name)
+        for state in JobState:
+            for name in spool.names(state):
+                with _locked(spool, name) as lock:
+                    if lock is None:
+                        raise Busy(
+                            f"{removed} jobs were removed, then {name} was claimed: {_SOLVING}"
+                        )
+                    if spool.lies(state, name):
+                        spool.discard(lock, state)
+                        removed += 1
+    tell(f"removed {removed} jobs")
+    for what, paths in also.items():
+        for path in paths:
+            path.unlink(missing_ok=True)
+        tell(f"removed {len(paths)} {what}")
+
+
+def kept_files(config: Config) -> dict[str, list[Path]]:
+    """What purge removes only by name: state files, logs, results."""
+    states = [config.state_file(k) for k in range(config.stride)]
+    return {
+        "state files": [path for path in states if path is not None and os.path.lexists(path)],
+        "logs": sorted(config.log_dir.glob(f"{glob.escape(config.log_prefix)}_off*.log")),
+        "results": sorted(config.results_dir.glob("*.json")),
+    }

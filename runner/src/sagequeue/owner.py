@@ -1,0 +1,203 @@
+"""Who holds a job: the kernel's lock, which is the truth, and the owner file, which is for people.
+
+The lock is `flock` on `run/<job>.lock`. A worker takes it before the claiming rename and hands the
+descriptor to the solver, so the kernel holds it as long as anything of the execution lives. It is
+given back by closing, never by LOCK_UN, which would free it for every holder, and the file is
+never unlinked: a new file of that name would be a second lock.
+"""
+
+import contextlib
+import errno
+import fcntl
+import functools
+import os
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sagequeue import keyvalue
+from sagequeue.jobs import now
+
+
+class Lock:
+    """An exclusive `flock`, held until `close` and by whoever inherited its descriptor."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+
+    def close(self) -> None:
+        """Let go of it here; other holders keep it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_lock(path: Path) -> int:
+    """A descriptor of the lock file, made when it is not there, that no child inherits."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def try_lock(path: Path) -> Lock | None:
+    """The lock, or None while anybody holds it."""
+    fd = open_lock(path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if error.errno in (errno.EWOULDBLOCK, errno.EINTR):
+            return None
+        raise
+    return Lock(path, fd)
+
+
+def wait_lock(path: Path) -> Lock:
+    """The lock, waited for as long as it takes."""
+    fd = open_lock(path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Lock(path, fd)
+
+
+class LockWaiter(threading.Thread):
+    """Waits for a lock in a thread of its own, so that the worker can wait for a signal as well."""
+
+    # Seconds to wait after ending a solver before ending it again: ended before it had begun, it
+    # may begin yet.
+    AGAIN = 0.2
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.path = path
+        self.event = os.eventfd(0, os.EFD_CLOEXEC)
+        self.result: Lock | OSError | None = None
+        self._unwanted = False
+        self._mutex = threading.Lock()
+        self.start()
+
+    def run(self) -> None:
+        """Block in the kernel until the lock is free."""
+        try:
+            lock = wait_lock(self.path)
+        except OSError as error:
+            self.result = error
+        else:
+            with self._mutex:
+                self.result = lock
+                if self._unwanted:
+                    lock.close()
+        os.eventfd_write(self.event, 1)
+
+    def give_up(self) -> None:
+        """Not wait any more: whenever the thread gets the lock, it lets go of it at once."""
+        with self._mutex:
+            self._unwanted = True
+            if isinstance(self.result, Lock):
+                self.result.close()
+
+    @property
+    def over(self) -> bool:
+        """Whether the lock was got, or cannot be."""
+        return self.result is not None
+
+    def taken(self) -> Lock:
+        """The lock, once it is `over`."""
+        self.join()
+        os.close(self.event)
+        if isinstance(self.result, Lock):
+            return self.result
+        raise self.result or RuntimeError("asked before it was over")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process for ever: its number can come again, its start tick in this boot cannot."""
+
+    pid: int
+    start: str
+    boot: str
+
+
+def process(pid: int) -> Process | None:
+    """The living process with that number, or None (a zombie is not alive).
+
+    The start is field 22 of proc(5)'s `stat`, in clock ticks since boot: unlike a start time in
+    seconds it does not move when the wall clock is set.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in ("Z", "X"):
+        return None
+    return Process(pid, fields[19], _boot_id())
+
+
+@functools.cache
+def _myself(pid: int) -> Process:
+    me = process(pid)
+    assert me is not None, "this process is alive"
+    return me
+
+
+@functools.cache
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def write_owner(path: Path, worker: int) -> None:
+    """Say in the owner file that this process, worker N, has the job."""
+    me = _myself(os.getpid())
+    text = keyvalue.render(
+        {
+            "OWNER_PID": str(me.pid),
+            "OWNER_WORKER_ID": str(worker),
+            "OWNER_TS": now(),
+            "OWNER_START": me.start,
+            "OWNER_BOOT": me.boot,
+        }
+    )
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_owner(path: Path) -> dict[str, str]:
+    """The owner file's keys; empty when it is missing or not readable as KEY=value text."""
+    with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+        return keyvalue.parse(file.read(4096).decode("utf-8"))
+    return {}
+
+
+def orphan_reason(path: Path) -> str | None:
+    """Why the owner file names nobody who works on the job; None when its worker is alive."""
+    if not os.path.lexists(path):
+        return "owner_file_missing"
+    owner = read_owner(path)
+    pid = owner.get("OWNER_PID", "")
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", pid):
+        return "no_valid_owner_pid"
+    alive = process(int(pid))
+    if alive is None:
+        return "owner_pid_dead"
+    if alive != Process(int(pid), owner.get("OWNER_START", ""), owner.get("OWNER_BOOT", "")):
+        return "owner_pid_not_that_worker"
+    return None

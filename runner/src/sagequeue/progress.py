@@ -1,0 +1,296 @@
+"""How far a jobset is: state files are the truth, logs the detail. Read only.
+
+`survey` gives the facts, `as_json` their documented shape (docs/queue.md), `view` a picture.
+"""
+
+import itertools
+import os
+import re
+import statistics
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sagequeue import findings, retry, settlement
+from sagequeue.config import Config
+from sagequeue.exceptions import MalformedJob, StateCorrupt
+from sagequeue.jobs import Job, JobState, job_name, printable
+from sagequeue.owner import orphan_reason, read_owner
+from sagequeue.spool import Spool
+
+_TAIL = 65536
+_DONE = re.compile(r"\[[^]]*\] DONE .*?\bdt=([0-9]{1,12}(?:\.[0-9]{1,9})?)s")
+_ROWS = 40
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One offset. Times are seconds, `last_activity` is ISO 8601; None is "not known"."""
+
+    offset: int
+    state: str
+    cases_done: int
+    cases_total: int | None
+    last_gidx: int | None
+    case_seconds_median: float | None
+    case_seconds_last: float | None
+    last_activity: str | None
+    worker: str | None
+    attempts: int
+    held: bool
+    reason: str
+
+    @property
+    def percent(self) -> float | None:
+        """Cases done in percent, None when their number is not known."""
+        if self.cases_total is None:
+            return None
+        return 100.0 * self.cases_done / self.cases_total if self.cases_total else 100.0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A jobset at one moment; `eta_seconds` is a range, None when nothing is known of it."""
+
+    jobset: str
+    stride: int
+    workers: int
+    counts: dict[str, int]
+    cases_done: int
+    cases_total: int | None
+    eta_seconds: tuple[float, float] | None
+    gate: str | None
+    partitions: list[Partition]
+    findings: list[dict[str, Any]] = field(default_factory=list)
+
+
+def survey(config: Config) -> Survey:
+    """Look at the queue, the state files, the logs' ends and the findings."""
+    spool = Spool(config)
+    states: dict[str, JobState] = {}
+    for state in JobState:
+        if spool.dirs[state].is_dir():
+            states.update((name, state) for name in spool.names(state))
+    times: list[float] = []
+    partitions = [_partition(spool, k, states, times) for k in range(config.stride)]
+    # A file whose name is no offset of ours is no partition, but it lies in the queue and counts.
+    counts = Counter(states.values())
+    done = sum(p.cases_done for p in partitions)
+    return Survey(
+        jobset=config.jobset,
+        stride=config.stride,
+        workers=config.workers,
+        counts={str(state): counts[state] for state in JobState},
+        cases_done=done,
+        cases_total=config.total_cases,
+        eta_seconds=_eta(partitions, config.workers, times),
+        gate=gate_reason(config),
+        partitions=partitions,
+        findings=findings.read(config),
+    )
+
+
+def gate_reason(config: Config) -> str | None:
+    """The stop gate's text in one line without control characters; None when there is no gate."""
+    if not settlement.gate(config):
+        return None
+    try:
+        with open(config.stop_file_host, "rb") as file:
+            text = file.read(4096).decode("utf-8", errors="replace")
+    except OSError as error:
+        text = f"unreadable: {error.strerror}"
+    return printable(text).strip()
+
+
+def _partition(
+    spool: Spool, offset: int, states: dict[str, JobState], times: list[float]
+) -> Partition:
+    config, name = spool.config, job_name(spool.config.jobset, offset)
+    state = states.get(name)
+    gidx: int | None = None
+    reason = ""
+    if config.state_file_host:
+        try:
+            gidx = config.last_gidx(offset)
+        except StateCorrupt:
+            reason = "state_corrupt"
+    done = 0 if gidx is None or gidx < 0 else (gidx - offset) // config.stride + 1
+    job, malformed = _job(spool, state, name)
+    held = state is JobState.FAILED and (
+        job is None or retry.decide(job, config.max_failed_retries).verdict is retry.Verdict.HOLD
+    )
+    seconds = _case_seconds(config.log_file(offset))
+    times.extend(seconds)
+    return Partition(
+        offset=offset,
+        state=str(state) if state else "none",
+        cases_done=done,
+        cases_total=config.cases(offset),
+        last_gidx=gidx if gidx is not None and gidx >= 0 else None,
+        case_seconds_median=statistics.median(seconds) if seconds else None,
+        case_seconds_last=seconds[-1] if seconds else None,
+        last_activity=_last_activity(config.log_file(offset), config.state_file(offset)),
+        worker=_worker(spool, name) if state is JobState.RUNNING else None,
+        attempts=job.count("ATTEMPTS") if job else 0,
+        held=held,
+        reason=reason or malformed or (job.last_reason if job else ""),
+    )
+
+
+def _job(spool: Spool, state: JobState | None, name: str) -> tuple[Job | None, str]:
+    """The job, or None and the word for what is wrong with its file."""
+    if state is None:
+        return None, ""
+    try:
+        return spool.read(state, name), ""
+    except MalformedJob as error:
+        return None, error.reason
+    except FileNotFoundError:  # it moved on since it was listed
+        return None, ""
+
+
+def _worker(spool: Spool, name: str) -> str | None:
+    """The worker that attends to a running job, None when there is none alive."""
+    path = spool.owner_file(name)
+    return read_owner(path).get("OWNER_WORKER_ID") if orphan_reason(path) is None else None
+
+
+def _case_seconds(log: Path) -> list[float]:
+    """How long the last cases took, from the end of a log."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            tail = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return []
+    return [float(match[1]) for line in tail.split("\n") if (match := _DONE.match(line))]
+
+
+def _last_activity(*paths: Path | None) -> str | None:
+    moments = []
+    for path in paths:
+        try:
+            moments.append(os.stat(path or "").st_mtime)
+        except OSError:
+            continue
+    if not moments:
+        return None
+    return datetime.fromtimestamp(max(moments)).astimezone().isoformat(timespec="seconds")
+
+
+def _eta(
+    partitions: list[Partition], workers: int, times: list[float]
+) -> tuple[float, float] | None:
+    """Seconds to the end, from and to: cases on the longest worker x mean case, 2 standard errors.
+
+    Partitions are taken whole, in claim order, each by the worker that is free first.
+    """
+    if not times or any(p.cases_total is None for p in partitions):
+        return None
+    loads = [0] * workers
+    waiting = [p for p in partitions if p.state in ("pending", "running", "failed") and not p.held]
+    for p in sorted(waiting, key=lambda p: (p.state != "running", p.offset)):
+        lightest = loads.index(min(loads))
+        loads[lightest] += (p.cases_total or 0) - p.cases_done
+    mean = statistics.fmean(times)
+    if len(times) == 1:  # nothing is known of the spread: half and double are as good as any
+        return max(loads) * mean / 2, max(loads) * mean * 2
+    error = 2 * statistics.stdev(times) / len(times) ** 0.5
+    return max(loads) * max(min(times), mean - error), max(loads) * (mean + error)
+
+
+def as_json(facts: Survey) -> dict[str, Any]:
+    """The survey as plain values."""
+    shape = asdict(facts)
+    for plain, partition in zip(shape["partitions"], facts.partitions, strict=True):
+        plain["percent"] = partition.percent
+    return shape
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units that matter."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for (unit, size), (small, part) in itertools.pairwise(units):
+        if seconds >= size:
+            rest = int(seconds % size // part)
+            return f"{int(seconds // size)} {unit}" + (f" {rest} {small}" if rest else "")
+    if seconds >= 1:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{1000 * seconds:.0f} ms"
+
+
+def view(facts: Survey) -> RenderableType:
+    """The survey for people: what it came to, the bar, then the partitions."""
+    counts = "  ".join(f"{state} {number}" for state, number in facts.counts.items())
+    lines: list[RenderableType] = [Text.assemble((facts.jobset, "bold"), f"   jobs: {counts}")]
+    if facts.cases_total is not None:
+        total, done = facts.cases_total, facts.cases_done
+        share = 100 * done / total if total else 100.0
+        text = f"{done}/{total} cases ({share:.1f} %), {total - done} left"
+        if done < total and facts.eta_seconds is not None:
+            low, high = facts.eta_seconds
+            text += f", {duration(low)} to {duration(high)} to go while {facts.workers} workers run"
+        bar = Table.grid()  # for the line end that a bar alone does not have
+        bar.add_row(ProgressBar(total=max(1, total), completed=done, width=60))
+        lines += [bar, Text(text)]
+    if facts.gate is not None:
+        lines.append(Text(f"stop gate: {facts.gate or '(empty)'}", style="yellow"))
+    lines += [_table(facts), *(finding_text(finding) for finding in facts.findings)]
+    if not facts.findings:
+        lines.append(Text("found: nothing so far"))
+    return Group(*lines)
+
+
+def finding_text(finding: dict[str, Any]) -> Text:
+    """One finding: where, and the lines that the workload printed."""
+    head = f"found: offset {finding.get('offset')}, gidx {finding.get('gidx')}"
+    printed = [str(line) for line in finding.get("lines", [])]
+    said = [printable(text) for text in (f"{head}, {finding.get('found_at')}", *printed)]
+    return Text("\n  ".join(said), style="green")
+
+
+def _table(facts: Survey) -> RenderableType:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("offset", "cases", "%", "last gidx", "median", "last"):
+        table.add_column(heading, justify="right")
+    for heading in ("state", "worker", "active", "reason"):
+        table.add_column(heading)
+    shown = facts.partitions
+    if len(shown) > _ROWS:
+        shown = [p for p in shown if p.state in ("running", "failed")][:_ROWS]
+    for p in shown:
+        table.add_row(*(Text(cell) for cell in _cells(p)))
+    if len(shown) == len(facts.partitions):
+        return table
+    hidden = len(facts.partitions) - len(shown)
+    return Group(table, Text(f"... and {hidden} more partitions (--json has them all)"))
+
+
+def _ago(moment: str | None) -> str:
+    if moment is None:
+        return "-"
+    seconds = (datetime.now().astimezone() - datetime.fromisoformat(moment)).total_seconds()
+    number, unit = duration(max(1.0, seconds)).split()[:2]  # clocks are set back at times
+    return f"{number} {unit} ago"
+
+
+def _cells(p: Partition) -> list[str]:
+    def known(value: object, form: str = "") -> str:
+        return "-" if value is None else format(value, form)
+
+    def seconds(value: float | None) -> str:
+        return "-" if value is None else duration(value)
+
+    total = known(p.cases_total)
+    cells = [str(p.offset), f"{p.cases_done}/{total}", known(p.percent, ".0f"), known(p.last_gidx)]
+    cells += [seconds(p.case_seconds_median), seconds(p.case_seconds_last)]
+    reason = f"{p.reason} (attempts {p.attempts})" if p.attempts else p.reason
+    state = f"{p.state}, held" if p.held else p.state
+    return [*cells, state, known(p.worker), _ago(p.last_activity), printable(reason)]

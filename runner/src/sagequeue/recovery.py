@@ -1,0 +1,114 @@
+"""Recovery: what became of the running jobs that nobody attends to, and which failed ones go again.
+
+It acts on free locks only. What it does is printed, a line an action, for grep and awk.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+
+from sagequeue import execution, jobs, retry, settlement
+from sagequeue.exceptions import IllegalEdge, MalformedJob
+from sagequeue.jobs import JobState
+from sagequeue.owner import Lock, orphan_reason, read_owner, try_lock
+from sagequeue.spool import Spool
+
+COUNTS = (
+    "scanned_running",
+    "requeued_orphans",
+    "scanned_failed",
+    "retried_failed",
+    "skipped_failed",
+    "held_failed",
+)
+Say = Callable[[str], None]
+
+
+def say(line: str) -> None:
+    """Print a line at once, so that a journal has it when it happens."""
+    print(line, flush=True)
+
+
+def line(action: str, **pairs: object) -> str:
+    """`[recover] ts=… action=… key=value …`; blanks in a value become underscores."""
+    said = "".join(
+        f" {key}={'_'.join(jobs.printable(str(value)).split())}" for key, value in pairs.items()
+    )
+    return f"[recover] ts={jobs.now()} action={action}{said}"
+
+
+def recover(spool: Spool, tell: Say = say) -> bool:
+    """One pass over one jobset; False when another recovery is at it already.
+
+    A job that cannot be recovered (its disk is full, say) is told as a warning and left as it is.
+    """
+    pass_lock = try_lock(spool.config.run_dir / "recover.lock")
+    if pass_lock is None:
+        return False
+    counts: Counter[str] = Counter()
+    with pass_lock, spool.batch():
+        for state, act in ((JobState.RUNNING, _running), (JobState.FAILED, _failed)):
+            for name in sorted(spool.names(state)):
+                counts[f"scanned_{state}"] += 1
+                # Almost every running job is being worked on, so its lock tells all.
+                with contextlib.ExitStack() as stack:
+                    try:
+                        lock = spool.lock(name)
+                        if lock is None:
+                            continue
+                        stack.enter_context(lock)
+                        if spool.lies(state, name):
+                            counts[act(spool, lock, name, tell)] += 1
+                    except (OSError, IllegalEdge) as error:
+                        tell(line("warn", job=name, reason=error))
+        _drop_stale_owners(spool, tell)
+    tell(line("summary", jobset=spool.config.jobset, **{key: counts[key] for key in COUNTS}))
+    return True
+
+
+def _running(spool: Spool, lock: Lock, name: str, tell: Say) -> str:
+    """Settle one running job that nothing of an execution holds; the count it goes into."""
+    run = execution.read(spool.result_file(name))
+    if run is not None and run.rc is not None:
+        settled = settlement.settle(spool, lock, name)
+        tell(line("finish", job=name, outcome=settled.outcome, state=settled.state))
+        return "finished"
+    owner_file = spool.owner_file(name)
+    reason = orphan_reason(owner_file)
+    if reason is None:
+        return "attended"  # its worker lives, and is about to settle it
+    pid = "-" if reason == "owner_file_missing" else read_owner(owner_file).get("OWNER_PID", "-")
+    settled = settlement.settle(spool, lock, name)
+    if settled.state is JobState.FAILED:
+        tell(line("hold_failed", job=name, attempts="-", reason=settled.reason))
+        return "held_failed"
+    tell(line("requeue_orphan", job=name, reason=reason, owner_pid=pid))
+    return "requeued_orphans"
+
+
+def _failed(spool: Spool, lock: Lock, name: str, tell: Say) -> str:
+    """Retry, hold or skip one failed job; the count it goes into."""
+    try:
+        job = spool.read(JobState.FAILED, name)
+    except MalformedJob as error:
+        tell(line("skip_failed", job=name, reason=error.reason))
+        return "skipped_failed"
+    decision = retry.decide(job, spool.config.max_failed_retries)
+    if decision.verdict is retry.Verdict.HOLD:
+        attempts = job.count("ATTEMPTS")
+        tell(line("hold_failed", job=name, attempts=attempts, reason=decision.reason))
+        return "held_failed"
+    job = spool.retry(lock, job)
+    tell(line("retry_failed", job=name, attempts=job.count("ATTEMPTS"), reason=decision.reason))
+    return "retried_failed"
+
+
+def _drop_stale_owners(spool: Spool, tell: Say) -> None:
+    for name in spool.owners():
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            if spool.lies(JobState.RUNNING, name) or (lock := spool.lock(name)) is None:
+                continue
+            stack.enter_context(lock)
+            if not spool.lies(JobState.RUNNING, name):
+                spool.owner_file(name).unlink(missing_ok=True)
+                tell(line("warn", job=name, reason="stale_owner_file_removed"))

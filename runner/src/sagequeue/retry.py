@@ -1,0 +1,35 @@
+"""Which failed jobs go back to pending by themselves. Pure policy: no files, no clock."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sagequeue.jobs import RETRY, Job, Outcome
+
+
+class Verdict(StrEnum):
+    """What recovery does with a failed job."""
+
+    RETRY = "retry"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict with its reason in a word."""
+
+    verdict: Verdict
+    reason: str
+
+
+def decide(job: Job, max_retries: int) -> Decision:
+    """Retry a job after its own failure `max_retries` times; hold what a retry cannot help."""
+    if job.last_outcome == Outcome.FOUND:
+        return Decision(Verdict.HOLD, "found_then_failed")
+    if job.last_outcome == Outcome.INTERRUPTED:
+        return Decision(Verdict.HOLD, job.last_reason or "no_progress")
+    if job.last_outcome == RETRY:
+        # The retry was counted, and cut off before its rename: only the rename is left to do.
+        return Decision(Verdict.RETRY, "retry_cut_off")
+    if job.count("ATTEMPTS") >= max_retries:
+        return Decision(Verdict.HOLD, "attempts_exhausted")
+    return Decision(Verdict.RETRY, job.last_reason or "failed")

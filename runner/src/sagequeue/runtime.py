@@ -1,0 +1,189 @@
+"""Where solvers run, and the only module that starts or ends one.
+
+Both runtimes run the same two shell programs, `scripts/wrapper.sh` around the workload and
+`scripts/ender.sh` to end it; `podman` puts `podman exec` before them. The client that starts a
+solver is no evidence of anything afterwards: the lock tells whether the solver lives, the record
+of the execution how it ended.
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+from sagequeue import execution
+from sagequeue.config import Config
+from sagequeue.exceptions import ConfigError
+from sagequeue.jobs import Job
+
+_SCRIPTS = resources.files("sagequeue") / "scripts"
+WRAPPER = (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
+ENDER = (_SCRIPTS / "ender.sh").read_text(encoding="utf-8")
+
+# What a service manager tells its service is not for the solver: it would answer in our name.
+_PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID")
+# Above every number that the descriptors are moved to, so that no move overwrites another's source.
+_FIRST_FREE = 16
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """What a solver is handed: the job's lock, the log, the execution's record."""
+
+    lock: int
+    log: int
+    record: int
+
+
+class Runtime(Protocol):
+    """Starts and ends solvers."""
+
+    def launch(self, job: Job, mark: Path, given: Descriptors) -> int:
+        """Start the job's solver; the process id of the client, for the caller to reap.
+
+        OSError when the client itself cannot be started.
+        """
+
+    def end(self, mark: Path, wrapper: int | None) -> None:
+        """End the solver with that mark, gracefully at first, and wait until it is gone."""
+
+    def unavailable(self) -> str | None:
+        """Why nothing can be started at the moment, or None."""
+
+
+def for_config(config: Config) -> Runtime:
+    """The runtime that the jobset names."""
+    return Podman(config) if config.runtime == "podman" else Local(config)
+
+
+def end_solver(solvers: Runtime, mark: Path, record: Path) -> None:
+    """End the solver with that mark, as far as its execution's record tells of it already."""
+    run = execution.read(record)
+    solvers.end(mark, run.wrapper if run else None)
+
+
+def _arguments(config: Config, job: Job, mark: Path, directory: str) -> list[str]:
+    """The wrapper's argv for one job."""
+    script, link = config.script, ""
+    if script.endswith(".sage") and not os.path.basename(config.sage_bin).startswith("python"):
+        link = os.path.join(os.path.dirname(script), f".{job.name}.sage")
+    program = ["-python", f"{link}.py"] if link else [script]
+    workload = [config.sage_bin, *program, *config.sage_base_args]
+    partition = ["--stride", str(config.stride), "--offset", str(job.offset)]
+    wrapper = ["sh", "-c", WRAPPER, "sagequeue-wrapper", str(mark), directory, script, link]
+    return [*wrapper, *workload, *partition]
+
+
+def _threads(config: Config) -> dict[str, str]:
+    names = ("SAGE_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return {name: str(config.threads) for name in names}
+
+
+def _environment(**more: str) -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k not in _PRIVATE} | more
+
+
+def _spawn(argv: list[str], given: Descriptors, environ: Mapping[str, str]) -> int:
+    """Start `argv` in a session of its own, with the descriptors as 3, 4 and 5."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    sources = [null, given.log, given.log, given.lock, given.log, given.record]
+    held: list[int] = []
+    try:
+        for fd in sources:  # one by one, so that those that were made are closed after an error
+            held.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE))  # noqa: PERF401
+        moves = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(held)]
+        # Python ignores these two; a program expects them to end it.
+        default = (signal.SIGPIPE, signal.SIGXFSZ)
+        return os.posix_spawnp(
+            argv[0], argv, environ, file_actions=moves, setsid=True, setsigdef=default
+        )
+    finally:
+        for fd in (null, *held):
+            os.close(fd)
+
+
+class Local:
+    """Solvers are processes of this host, in the directory of their script."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def launch(self, job: Job, mark: Path, given: Descriptors) -> int:
+        """See `Runtime`."""
+        argv = _arguments(self.config, job, mark, os.path.dirname(self.config.script))
+        return _spawn(argv, given, _environment(**_threads(self.config)))
+
+    def end(self, mark: Path, wrapper: int | None) -> None:
+        """See `Runtime`."""
+        subprocess.run(_ender(self.config, mark, wrapper), check=False, start_new_session=True)
+
+    def unavailable(self) -> str | None:
+        """See `Runtime`: never, but a configuration that can start nothing is a ConfigError."""
+        config = self.config
+        if not config.script.startswith("/") or not os.path.isfile(config.script):
+            raise ConfigError(
+                f"SCRIPT {config.script!r} is not a file on this host; put it there, or run "
+                f"`ansible-playbook site.yml -e jobset={config.jobset}` again"
+            )
+        if not os.access(config.sage_bin, os.X_OK):
+            raise ConfigError(
+                f"SAGE_BIN {config.sage_bin!r} is not a program on this host; run "
+                f"`ansible-playbook site.yml -e jobset={config.jobset}` again"
+            )
+        return None
+
+
+class Podman:
+    """Solvers are processes of a running container."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def launch(self, job: Job, mark: Path, given: Descriptors) -> int:
+        """See `Runtime`."""
+        argv = _arguments(self.config, job, mark, self.config.container_workdir)
+        threads = [f"--env={name}={value}" for name, value in _threads(self.config).items()]
+        command = self._exec("--preserve-fds=3", *threads)
+        return _spawn([*command, *argv], given, _environment())
+
+    def _exec(self, *options: str) -> list[str]:
+        workdir = f"--workdir={self.config.container_workdir}"
+        return ["podman", "exec", *options, workdir, self.config.service]
+
+    def end(self, mark: Path, wrapper: int | None) -> None:
+        """See `Runtime`. A container that is not running has no solver left."""
+        command = [*self._exec(), *_ender(self.config, mark, wrapper)]
+        subprocess.run(
+            command, check=False, start_new_session=True, stdin=subprocess.DEVNULL,
+            capture_output=True, env=_environment(),
+        )  # fmt: skip
+
+    def unavailable(self) -> str | None:
+        """See `Runtime`."""
+        query = [
+            "podman",
+            "container",
+            "inspect",
+            "--format={{.State.Status}}",
+            self.config.service,
+        ]
+        try:
+            answer = subprocess.run(
+                query, check=False, capture_output=True, text=True, env=_environment()
+            )
+        except FileNotFoundError:
+            return "podman is not installed"
+        if answer.returncode != 0:
+            return f"there is no container {self.config.service}"
+        status = answer.stdout.strip()
+        return None if status == "running" else f"container {self.config.service} is {status}"
+
+
+def _ender(config: Config, mark: Path, wrapper: int | None) -> list[str]:
+    grace = str(max(0, round(config.stop_grace)))
+    return ["sh", "-c", ENDER, "sagequeue-ender", str(mark), str(wrapper or 0), grace]

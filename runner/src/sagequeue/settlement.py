@@ -1,0 +1,132 @@
+"""The one place where what an execution left becomes an edge of its job.
+
+Whoever gets the lock of a running job settles it: the worker that ran it, one that adopted it, or
+recovery. Each step can be done again, so a settlement that was cut off is simply settled anew.
+"""
+
+import os
+from dataclasses import dataclass
+
+from sagequeue import execution, findings, jobs
+from sagequeue.config import Config
+from sagequeue.exceptions import MalformedJob, StateCorrupt
+from sagequeue.execution import Execution
+from sagequeue.jobs import Job, JobState, Outcome
+from sagequeue.owner import Lock
+from sagequeue.spool import Spool
+
+# After so many interruptions in a row without a case done, a person has to look.
+MAX_INTERRUPTS = 5
+NO_PROGRESS = "no_progress"
+NOT_STARTED = "not_started"
+
+_WORDS = {Outcome.PAUSED: "pause"}
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of an execution: its outcome, the reason in a word, where the job lies now."""
+
+    outcome: Outcome
+    reason: str
+    state: JobState
+    found: int = 0
+
+
+def log_line(config: Config, offset: int, worker: object, word: str, **pairs: object) -> None:
+    """Append `[worker N] word offset=K … at TIME` to the offset's log."""
+    said = "".join(f" {key}={value}" for key, value in pairs.items() if value not in (None, ""))
+    line = f"[worker {worker}] {word} offset={offset}{said} at {jobs.now()}\n"
+    fd = os.open(config.log_file(offset), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    with open(fd, "ab") as file:
+        file.write(line.encode("utf-8"))
+
+
+def settle(spool: Spool, lock: Lock, name: str) -> Settled:
+    """Finish a running job whose lock we got, by the record of its last execution.
+
+    OSError (a full disk, say) leaves the job running, with its record, to be settled again.
+    """
+    config = spool.config
+    run = execution.read(spool.result_file(name))
+    # Before anything else, and by the name: the file may have been spoilt meanwhile.
+    found = _record_findings(config, name, run) if run else 0
+    try:
+        job = spool.read(JobState.RUNNING, name)
+    except MalformedJob as error:
+        spool.reject(lock, JobState.RUNNING)
+        return Settled(Outcome.FAILED, error.reason, JobState.FAILED, found)
+    if run is None or (run.wrapper is None and run.rc is None):
+        spool.release(lock)
+        return Settled(Outcome.INTERRUPTED, NOT_STARTED, JobState.PENDING, found)
+
+    outcome, reason = _judge(config, job, run)
+    word = _WORDS.get(outcome, outcome)
+    log_line(config, job.offset, run.worker, word, job=name, rc=run.rc, reason=reason)
+    if outcome is Outcome.INTERRUPTED:
+        job = _count_interrupt(config, job, run, reason)
+        if job.last_reason == NO_PROGRESS:
+            spool.hold(lock, job)
+            return Settled(outcome, NO_PROGRESS, JobState.FAILED, found)
+        spool.interrupt(lock, job)
+        return Settled(outcome, reason, JobState.PENDING, found)
+    job = job.with_(INTERRUPTS=None, INTERRUPT_LOG=None)
+    last = Outcome.FOUND if found else outcome
+    if outcome is Outcome.DONE:
+        spool.finish(lock, job, last)
+        return Settled(outcome, reason, JobState.DONE, found)
+    if outcome is Outcome.PAUSED:
+        # Cut off here and settled again, it must be a pause still, gate or not.
+        execution.note_gate(spool.result_file(name))
+        spool.pause(lock, job, last)
+        return Settled(outcome, reason, JobState.PENDING, found)
+    spool.fail(lock, job, last, reason)
+    return Settled(outcome, reason, JobState.FAILED, found)
+
+
+def gate(config: Config) -> bool:
+    """Whether the stop gate is there."""
+    return os.path.lexists(config.stop_file_host)
+
+
+def state_word(config: Config, offset: int) -> str:
+    """The state file's number, or a word that differs from every number."""
+    try:
+        return str(config.last_gidx(offset)) if config.state_file_host else "unknown"
+    except StateCorrupt:
+        return "corrupt"
+
+
+def _record_findings(config: Config, name: str, run: Execution) -> int:
+    digits = name.removeprefix(jobs.job_name(config.jobset, ""))
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        return 0
+    offset = int(digits)
+    found = len(findings.record(config, Job(config.jobset, offset), run.log_start, run.worker))
+    if found:
+        log_line(config, offset, run.worker, Outcome.FOUND, job=name, solutions=found)
+    return found
+
+
+def _judge(config: Config, job: Job, run: Execution) -> tuple[Outcome, str]:
+    try:
+        complete = config.complete(job.offset)
+    except StateCorrupt:
+        outcome, reason = execution.judge(run, complete=False, gate=gate(config))
+        return outcome, "state_corrupt" if outcome is Outcome.FAILED else reason
+    return execution.judge(run, complete=complete, gate=gate(config))
+
+
+def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> Job:
+    """The job with one interruption more in a row, or with none when its state file moved on."""
+    changed = job.with_(LAST_OUTCOME=Outcome.INTERRUPTED, LAST_REASON=reason)
+    if run.rc is not None:
+        return changed  # it was stopped by one of us, which says nothing of the job
+    state = state_word(config, job.offset)
+    if state in ("unknown", "") or state != run.gidx:
+        return changed.with_(INTERRUPTS=None, INTERRUPT_LOG=None)
+    # Where its log began tells executions apart: a settlement that was cut off counts once.
+    this = str(run.log_start)
+    count = job.count("INTERRUPTS") + (job.extra.get("INTERRUPT_LOG") != this)
+    changed = changed.with_(INTERRUPTS=count, INTERRUPT_LOG=this)
+    return changed.with_(LAST_REASON=NO_PROGRESS) if count >= MAX_INTERRUPTS else changed

@@ -1,0 +1,218 @@
+"""A worker: claims the lowest pending offset, has it solved, settles it, and again.
+
+Its life is one loop of `run_once`. It can be killed and started anew at any time: the solver works
+on, holding the job's lock, and worker N takes up again what worker N left.
+"""
+
+import contextlib
+import errno
+import functools
+import os
+from enum import Enum, auto
+
+from sagequeue import execution, recovery, runtime, settlement
+from sagequeue.candidates import Candidates
+from sagequeue.config import Config
+from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob
+from sagequeue.jobs import Job, JobState, Outcome, printable
+from sagequeue.owner import Lock, LockWaiter, read_owner, try_lock, write_owner
+from sagequeue.runtime import Descriptors
+from sagequeue.spool import Spool
+from sagequeue.watch import Signals, Watch, watching
+
+# Seconds before what went wrong is tried again; doubled each time.
+_FIRST_PAUSE, _LAST_PAUSE = 0.005, 30.0
+
+
+class Turn(Enum):
+    """What one turn of the loop came to, and so what to wait for before the next."""
+
+    GO_ON = auto()
+    IDLE = auto()
+    GATED = auto()
+    BUSY = auto()
+    UNAVAILABLE = auto()
+
+
+class Worker:
+    """Worker N of a jobset."""
+
+    def __init__(self, config: Config, number: int) -> None:
+        """Take the worker's place; Busy when another process has it.
+
+        ConfigError when the jobset can start nothing.
+        """
+        self.config = config
+        self.number = number
+        self.spool = Spool(config)
+        self.spool.create()
+        self.runtime = runtime.for_config(config)
+        self.runtime.unavailable()
+        held = try_lock(config.run_dir / f"worker-{number}.lock")
+        if held is None:
+            raise Busy(f"worker {number} of {config.jobset} is running already")
+        self.held = held
+        self.signals = Signals()
+        self.candidates = Candidates(self.spool)
+        # Kept open: closing an inotify instance takes the kernel 10 ms and more.
+        self.gate_watch = Watch(config.stop_file_host.parent)
+        self.started_nothing = False
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT; a solver at work then is ended and its job given back."""
+        pause = _FIRST_PAUSE
+        left_over = True
+        while not self.signals.stop:
+            try:
+                if left_over:
+                    recovery.recover(self.spool)
+                    self.adopt()
+                    left_over = False
+                turn = self.run_once()
+            except IllegalEdge as error:
+                self.say(f"{error}; left as it is")
+                continue
+            except OSError as error:
+                # A full or read-only disk: what we hold stays as it is until it is mended.
+                self.say(f"{error}; trying again")
+                left_over = True
+                self.candidates.forget()
+                turn = Turn.UNAVAILABLE
+            if turn in (Turn.GO_ON, Turn.IDLE, Turn.GATED):
+                pause = _FIRST_PAUSE
+            if turn is Turn.IDLE:
+                self.signals.wait(None, self.candidates.watch, polling=self.config.sleep_empty)
+            elif turn is Turn.GATED:
+                self.wait_for_gate()
+            elif turn is not Turn.GO_ON:
+                watched = (self.candidates.watch,) if turn is Turn.BUSY else ()
+                self.signals.wait(pause, *watched, polling=pause)
+                pause = min(2 * pause, _LAST_PAUSE)
+
+    def say(self, text: str) -> None:
+        """A line for whoever runs the worker."""
+        print(f"[worker {self.number}] {self.config.jobset}: {printable(text)}", flush=True)
+
+    def adopt(self) -> None:
+        """Take up what a worker of this number left: wait for its solver, then settle."""
+        for name in sorted(self.spool.owners()):
+            owner = read_owner(self.spool.owner_file(name))
+            mine = owner.get("OWNER_WORKER_ID") == str(self.number)
+            if mine and self.spool.lies(JobState.RUNNING, name) and not self.signals.stop:
+                recovery.say(recovery.line("adopt", job=name, worker=self.number))
+                self.own(name)
+                self.attend(name)
+
+    def own(self, name: str) -> None:
+        """Write the owner file. It is for people: a full disk must not stop the work for it."""
+        with contextlib.suppress(OSError):
+            write_owner(self.spool.owner_file(name), self.number)
+
+    def run_once(self) -> Turn:
+        """Claim one job and see it through, or say why there is none to be had."""
+        self.reap()
+        self.gate_watch.take()  # a gate that came and went before this is of no account
+        if settlement.gate(self.config):
+            return Turn.GATED
+        if self.started_nothing and (reason := self.runtime.unavailable()):
+            self.say(f"nothing can be started: {reason}")
+            return Turn.UNAVAILABLE
+        self.candidates.refresh()
+        while (name := self.candidates.take()) is not None:
+            with contextlib.ExitStack() as stack:
+                lock = self.spool.lock(name)
+                if lock is None:
+                    self.candidates.put_aside(name)
+                    continue
+                stack.enter_context(lock)
+                if not self.start(lock, name):
+                    return Turn.GO_ON
+            # Closed here, the lock is the solver's alone: getting it again means it has ended.
+            return self.attend(name)
+        return Turn.BUSY if self.candidates.take_back() else Turn.IDLE
+
+    def start(self, lock: Lock, name: str) -> bool:
+        """Claim the job and start its solver; False when another took it or it went elsewhere."""
+        try:
+            job = self.spool.read(JobState.PENDING, name)
+        except FileNotFoundError:
+            return False
+        except MalformedJob as error:
+            self.say(f"{name} goes to failed/, {error}")
+            self.spool.reject(lock, JobState.PENDING)
+            return False
+        log_file, record_file = self.config.log_file(job.offset), self.spool.result_file(name)
+        with contextlib.ExitStack() as stack:
+            log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            stack.callback(os.close, log)
+            self.spool.claimable(lock)
+            gidx = settlement.state_word(self.config, job.offset)
+            execution.begin(record_file, self.number, os.fstat(log).st_size, gidx)
+            record = os.open(record_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            stack.callback(os.close, record)
+            self.spool.claim(lock)
+            self.own(name)
+            if settlement.gate(self.config) or self.signals.stop:
+                self.spool.release(lock)
+                return False
+            return self.launch(lock, job, Descriptors(lock.fd, log, record))
+
+    def launch(self, lock: Lock, job: Job, given: Descriptors) -> bool:
+        """Start the solver of a claimed job; False when it could not be, and the job has gone."""
+        try:
+            settlement.log_line(self.config, job.offset, self.number, "start", job=job.name)
+            self.runtime.launch(job, self.spool.lock_file(job.name), given)
+        except OSError as error:
+            if error.errno == errno.E2BIG:
+                self.say(f"{job.name} goes to failed/: its command is too long to be executed")
+                self.spool.fail(lock, job, Outcome.FAILED, "command_too_long")
+                return False
+            self.spool.release(lock)
+            raise
+        return True
+
+    def attend(self, name: str) -> Turn:
+        """Wait until nothing holds the job's lock, then settle it."""
+        mark, record = self.spool.lock_file(name), self.spool.result_file(name)
+        waiting = LockWaiter(mark)
+        gate, noted = self.config.stop_file_host, False
+        wait = functools.partial(self.signals.wait, None, waiting.event, self.gate_watch)
+        try:
+            while not waiting.over:
+                came = self.gate_watch.take() or ()
+                if not noted and (gate.name in came or settlement.gate(self.config)):
+                    execution.note_gate(record)
+                    noted = True
+                if self.signals.stop:
+                    runtime.end_solver(self.runtime, mark, record)
+                    waiting.join(LockWaiter.AGAIN)
+                else:
+                    wait(polling=self.config.sleep_empty)
+        except BaseException:
+            waiting.give_up()  # or the lock would be this process's for ever
+            raise
+        with waiting.taken() as lock:
+            if not self.spool.lies(JobState.RUNNING, name):
+                return Turn.GO_ON  # recovery was quicker
+            try:
+                settled = settlement.settle(self.spool, lock, name)
+            except IllegalEdge:
+                # Somebody copied files. Without an owner recovery tells of it until it is mended.
+                self.spool.owner_file(name).unlink(missing_ok=True)
+                raise
+        self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
+        self.started_nothing = settled.reason == settlement.NOT_STARTED
+        return Turn.UNAVAILABLE if self.started_nothing else Turn.GO_ON
+
+    def wait_for_gate(self) -> None:
+        """Return when the stop gate is gone, or at a signal."""
+        with watching(self.config.stop_file_host.parent, goes=True) as watch:
+            while settlement.gate(self.config) and not self.signals.stop:
+                self.signals.wait(None, watch, polling=self.config.sleep_empty)
+                watch.take()
+
+    def reap(self) -> None:
+        """Let go of the clients that have ended."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass

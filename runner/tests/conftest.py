@@ -1,0 +1,80 @@
+"""A jobset in a temporary directory, and the way a test puts job files into its queue."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sagequeue import config as configuration
+from sagequeue import keyvalue
+from sagequeue.config import Config
+from sagequeue.jobs import JobState, job_name
+from sagequeue.spool import Spool
+
+Put = Callable[..., str]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> dict[str, str]:
+    """An env file's keys: 10 cases, so partitions of 3, 3, 2 and 2."""
+    for name in ("notebooks", "project"):
+        (tmp_path / name).mkdir()
+    notebooks = tmp_path / "notebooks"
+    (notebooks / "demo.py").write_text("raise SystemExit(0)\n")
+    return {
+        "PROJECT_ROOT": str(tmp_path / "project"),
+        "JOBSET": "demo",
+        "RUNTIME": "local",
+        "SAGE_BIN": "/bin/true",
+        "SCRIPT": str(notebooks / "demo.py"),
+        "STOP_FILE_HOST": str(notebooks / "demo_stop.txt"),
+        "STATE_FILE_HOST": str(notebooks / "state_demo_stride{stride}_off{offset}.txt"),
+        "STRIDE": "4",
+        "WORKERS": "2",
+        "TOTAL_CASES": "10",
+        "STOP_GRACE": "1",
+    }
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That env file, configured and active for a user whose home is empty otherwise."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for key in (*keys, "SAGE_TAG", "LOG_PREFIX", "STATE_DIR", "QUEUE_DIR"):
+        monkeypatch.delenv(key, raising=False)
+    path = configuration.config_dir() / "demo.env"
+    path.parent.mkdir(parents=True)
+    path.write_text(keyvalue.render(keys))
+    (path.parent / "sagequeue.env").symlink_to(path.name)
+    return path
+
+
+@pytest.fixture
+def config(env_file: Path) -> Config:
+    """The configuration in that file."""
+    return configuration.load(env_file, {})
+
+
+@pytest.fixture
+def spool(config: Config) -> Spool:
+    """Its queue, empty."""
+    spool = Spool(config)
+    spool.create()
+    return spool
+
+
+@pytest.fixture
+def put(spool: Spool) -> Put:
+    """Puts a job file into a state; returns the job's name. `text` replaces its whole content."""
+
+    def put(
+        state: JobState, offset: int = 0, text: str | bytes | None = None, **more: object
+    ) -> str:
+        name = job_name(spool.config.jobset, offset)
+        if text is None:
+            known = {"OFFSET": offset, "ENQUEUED_AT": "2024-01-01T00:00:00+00:00", **more}
+            text = keyvalue.render({key: str(value) for key, value in known.items()})
+        content = text.encode() if isinstance(text, str) else text
+        spool.file(state, name).write_bytes(content)
+        return name
+
+    return put

@@ -1,0 +1,245 @@
+"""A queue in a temporary directory with real workers and real solvers."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from inotify_simple import INotify, flags
+from sagequeue import config
+from sagequeue.config import Config
+from sagequeue.jobs import JobState
+from sagequeue.spool import Spool
+
+JOBSET = "demo"
+SOLVER = Path(__file__).with_name("solver.py")
+PATIENCE = 60.0  # seconds until a thing that does not happen is a failure, on a busy machine
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of the solvers' journal."""
+
+    event: str
+    offset: int
+    gidx: int
+    pid: int
+    at: float
+
+
+class Rig:
+    """One jobset; `home` is where its solvers keep their journal and get their orders."""
+
+    def __init__(self, root: Path, stride: int = 4, total: int = 12, **settings: object) -> None:
+        self.root, self.home = root, root / "home"
+        self.home.mkdir(parents=True)
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.env_file = root / f"{JOBSET}.env"
+        self.gate = self.home / f"{JOBSET}_stop.txt"
+        self.settings = {
+            "PROJECT_ROOT": root,
+            "JOBSET": JOBSET,
+            "RUNTIME": "local",
+            "SAGE_BIN": sys.executable,
+            "SCRIPT": SOLVER,
+            "STOP_FILE_HOST": self.gate,
+            "STATE_FILE_HOST": self.home / "state_s{stride}_off{offset}.txt",
+            "STRIDE": stride,
+            "WORKERS": 2,
+            "TOTAL_CASES": total,
+            "STOP_GRACE": 5,
+            "SAGE_BASE_ARGS": f"--home {self.home} --total {total} --gate {self.gate} "
+            f"--state {self.home}/state_s{{stride}}_off{{offset}}.txt",
+        }
+        self.configure(**settings)
+
+    def configure(self, **settings: object) -> None:
+        """Write the env file; a value of None takes the key out."""
+        self.settings.update(settings)
+        lines = [f'{key}="{value}"\n' for key, value in self.settings.items() if value is not None]
+        self.env_file.write_text("".join(lines))
+
+    @property
+    def config(self) -> Config:
+        return config.load(self.env_file, {})
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.config)
+
+    def run(self, *verb: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one verb to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "sagequeue", *verb, "--env-file", str(self.env_file)],
+            check=check, text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE,
+        )  # fmt: skip
+
+    def worker(
+        self, number: int = 1, before: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start worker N, by the command `before`; its output goes to `root/worker-N.out`."""
+        with open(self.root / f"worker-{number}.out", "ab") as out:
+            process = subprocess.Popen(
+                [*before, sys.executable, "-m", "sagequeue", "worker", str(number), "--env-file",
+                 str(self.env_file)], stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=env,
+            )  # fmt: skip
+        self.workers.append(process)
+        return process
+
+    def said(self, number: int = 1) -> str:
+        """What worker N printed so far."""
+        path = self.root / f"worker-{number}.out"
+        return path.read_text() if path.exists() else ""
+
+    def orders(self, offset: int, **todo: object) -> None:
+        """What the offset's solver is to do, see solver.py."""
+        (self.home / f"off{offset}.json").write_text(json.dumps(todo))
+        if "wait_at" in todo and not (fifo := self.home / f"off{offset}.go").exists():
+            os.mkfifo(fifo)
+
+    def go(self, offset: int) -> None:
+        """Let a solver that waits go on."""
+        with open(self.home / f"off{offset}.go", "w") as fifo:
+            fifo.write("go")
+
+    def journal(self) -> list[Event]:
+        path = self.home / "journal"
+        lines = path.read_text().splitlines() if path.exists() else []
+        parts = (line.split() for line in lines)
+        return [Event(p[0], int(p[1]), int(p[2]), int(p[3]), float(p[4])) for p in parts]
+
+    def events(self, event: str, offset: int | None = None) -> list[Event]:
+        return [e for e in self.journal() if e.event == event and offset in (None, e.offset)]
+
+    def log(self, offset: int) -> str:
+        path = self.config.log_file(offset)
+        return path.read_text() if path.exists() else ""
+
+    def where(self, offset: int) -> list[JobState]:
+        return self.spool.locate(f"{JOBSET}_off{offset}")
+
+    def until_free(self, offset: int) -> None:
+        """Wait until nothing holds the job's lock."""
+
+        def free() -> bool:
+            lock = self.spool.lock(f"{JOBSET}_off{offset}")
+            if lock is not None:
+                lock.close()
+            return lock is not None
+
+        self.until(free, f"a free lock of {offset}")
+
+    def job(self, offset: int) -> dict[str, str]:
+        """The job file's keys, wherever it lies."""
+        name = f"{JOBSET}_off{offset}"
+        (state,) = self.spool.locate(name)
+        return dict(self.spool.read(state, name).extra)
+
+    def until(self, condition: Callable[[], object], what: str = "") -> None:
+        """Return when the condition holds, looked at after every change below the root."""
+        deadline = time.monotonic() + PATIENCE
+        with INotify() as inotify:
+            poll = select.poll()
+            poll.register(inotify.fileno())
+            watched: set[str] = set()
+            while True:
+                for directory in (str(self.root), *(p for p, _, _ in os.walk(self.root))):
+                    if directory not in watched:
+                        watched.add(directory)
+                        inotify.add_watch(
+                            directory,
+                            flags.CREATE | flags.DELETE | flags.MODIFY | flags.MOVED_TO
+                            | flags.MOVED_FROM | flags.CLOSE_WRITE,
+                        )  # fmt: skip
+                if condition():
+                    return
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise AssertionError(f"never came: {what}\n{self.report()}")
+                # Processes end without a change of a file: look again after half a second.
+                poll.poll(min(left, 0.5) * 1000)
+                inotify.read(timeout=0)
+
+    def until_event(self, event: str, offset: int, count: int = 1) -> Event:
+        self.until(lambda: len(self.events(event, offset)) >= count, f"{event} of {offset}")
+        return self.events(event, offset)[count - 1]
+
+    def until_state(self, state: JobState, *offsets: int) -> None:
+        self.until(lambda: all(self.where(k) == [state] for k in offsets), f"{offsets} {state}")
+
+    def until_ended(self, process: subprocess.Popen[bytes]) -> int:
+        return process.wait(timeout=PATIENCE)
+
+    def until_gone(self, pid: int) -> None:
+        self.until(lambda: not alive(pid), f"the end of {pid}")
+
+    def report(self) -> str:
+        """Everything that is known, for a failing test."""
+        tree = subprocess.run(["ls", "-R", self.root], capture_output=True, text=True).stdout
+        texts = [
+            *self.root.glob("*.out"),
+            *self.home.glob("journal"),
+            *self.root.glob("var/*/log/*"),
+        ]
+        ends = (f"--- {path.name}\n{path.read_text(errors='replace')[-4000:]}" for path in texts)
+        return "\n".join((tree, *ends))
+
+    def check(self) -> None:
+        """The invariants: see docs/queue.md, "What holds"."""
+        assert not self.events("OVERLAP"), f"two solvers for one offset\n{self.report()}"
+        spool = self.spool
+        places = Counter(name for state in JobState for name in spool.names(state))
+        assert set(places.values()) <= {1}, f"a job in two directories: {places}"
+        cases = Counter((e.offset, e.gidx) for e in self.events("case"))
+        twice = {case: n for case, n in cases.items() if n > 1}
+        assert not twice, f"cases solved twice: {twice}"
+        for name in spool.names(JobState.DONE):
+            offset = int(name.rpartition("_off")[2])
+            assert self.config.complete(offset), f"{name} is done and not complete"
+
+    def stop(self) -> None:
+        """End every process that has to do with this rig."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGCONT)
+                worker.kill()
+                worker.wait()
+        for process in psutil.process_iter(["cmdline", "environ"]):
+            words = [*(process.info["cmdline"] or ()), *(process.info["environ"] or {}).values()]
+            if any(str(self.root) in word for word in words) and process.pid != os.getpid():
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wrapper_of(solver: int) -> psutil.Process:
+    """The wrapper around a solver."""
+    parent = psutil.Process(solver).parent()
+    assert parent is not None
+    assert "sagequeue-wrapper" in parent.cmdline()
+    return parent
+
+
+@contextmanager
+def rig(root: Path, **settings: object) -> Iterator[Rig]:
+    made = Rig(root, **settings)
+    try:
+        yield made
+        made.check()
+    finally:
+        made.stop()

@@ -1,0 +1,94 @@
+"""A worker in one piece: what it does when a job it attends to cannot be settled as it should."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Put
+from sagequeue import execution, worker
+from sagequeue.config import Config
+from sagequeue.jobs import JobState
+from sagequeue.owner import LockWaiter, write_owner
+from sagequeue.spool import Spool
+from sagequeue.worker import Worker
+
+PENDING, RUNNING, DONE, FAILED = JobState
+PATIENCE = 5.0
+
+
+@pytest.fixture
+def one(config: Config) -> Iterator[Worker]:
+    """Worker 1, in this process; the process's signals are put back afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    made = Worker(config, 1)
+    yield made
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    made.held.close()
+
+
+def waiters() -> list[LockWaiter]:
+    return [thread for thread in threading.enumerate() if isinstance(thread, LockWaiter)]
+
+
+def test_a_gate_that_cannot_be_noted_does_not_leave_the_lock_with_the_worker_for_ever(
+    one: Worker, spool: Spool, put: Put
+) -> None:
+    name = put(RUNNING)
+    record = spool.result_file(name)
+    record.symlink_to(record.name)  # a loop: not even root can write to it
+    spool.config.stop_file_host.write_text("stop\n")
+    solver = spool.lock(name)
+    assert solver is not None
+    # The solver ends while the worker attends to it, whether or not the worker minds the disk.
+    threading.Timer(0.2, solver.close).start()
+    with contextlib.suppress(OSError):  # it may say so, or pass over it
+        one.attend(name)
+    for waiter in waiters():
+        waiter.join(PATIENCE)
+        assert not waiter.is_alive()
+    again = spool.lock(name)
+    assert again is not None, "nobody but this worker can have it, and it waits for it"
+    again.close()
+
+
+def test_a_job_copied_into_two_states_is_not_adopted_again_and_again(
+    one: Worker, spool: Spool, put: Put, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_owner(spool.owner_file(put(RUNNING)), 1)
+    put(DONE)
+    tries = 0
+
+    def counted(name: str) -> worker.Turn:
+        nonlocal tries
+        tries += 1
+        if tries == 3:
+            one.signals.stop = True  # so that a loop ends
+        return Worker.attend(one, name)
+
+    def stop_when_idle(*_: object, **__: object) -> None:
+        one.signals.stop = True
+
+    one.attend = counted  # type: ignore[method-assign]
+    one.signals.wait = stop_when_idle  # type: ignore[method-assign]
+    one.run()
+    assert tries < 3
+    assert spool.locate("demo_off0") == [RUNNING, DONE]
+
+
+def test_a_pending_copy_of_a_running_job_does_not_cost_it_its_result(
+    one: Worker, spool: Spool, put: Put, tmp_path: Path
+) -> None:
+    name = put(RUNNING)
+    execution.begin(spool.result_file(name), 2, 17, "-1")
+    with open(spool.result_file(name), "a") as file:
+        file.write("PID=4711\nRC=0\n")
+    before = spool.result_file(name).read_bytes()
+    put(PENDING)
+    with pytest.raises(Exception, match="demo_off0 is pending and running"):
+        one.run_once()
+    assert spool.result_file(name).read_bytes() == before

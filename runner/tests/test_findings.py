@@ -1,0 +1,208 @@
+"""Solutions in logs become records that last."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sagequeue import findings
+from sagequeue.config import Config
+from sagequeue.jobs import Job
+from sagequeue.spool import Spool
+
+JOB = Job("demo", 0)
+RANK = """\
+[worker 1] start offset=0 job=demo_off0 at 2024-01-01T00:00:00+00:00
+[2024-01-01T00:00:00] START gidx=4 local=1 off=0 stride=4
+c some solver's own words
+SAT found for J = [0, 1, 2]
+Found perm: [5, 13, 6]
+Verified boundary rank: 4
+[2024-01-01T00:00:01] DONE  gidx=4 local=1 off=0 sat=True dt=1.0s
+[worker 1] done offset=0 job=demo_off0 rc=0 at 2024-01-01T00:00:02+00:00
+"""
+
+
+def scan(path: Path, text: str | bytes, start: int = 0) -> list[dict[str, Any]]:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return list(findings.scan(path, start))
+
+
+def record(spool: Spool, text: str, start: int = 0) -> list[Path]:
+    spool.config.log_file(0).write_text(text)
+    return findings.record(spool.config, JOB, start, "1")
+
+
+def test_a_solution_is_its_lines_its_case_and_their_values(tmp_path: Path) -> None:
+    assert scan(tmp_path / "log", RANK) == [
+        {
+            "gidx": 4,
+            "lines": [
+                "SAT found for J = [0, 1, 2]",
+                "Found perm: [5, 13, 6]",
+                "Verified boundary rank: 4",
+            ],
+            "J": [0, 1, 2],
+            "perm": [5, 13, 6],
+            "boundary_rank": 4,
+        }
+    ]
+
+
+def test_the_templates_solution_is_found(tmp_path: Path) -> None:
+    text = "[t] START gidx=3 local=0 off=3 stride=4\nFOUND witness=12\nFound note: it is blue\n"
+    (found,) = scan(tmp_path / "log", text)
+    assert (found["gidx"], found["witness"], found["note"]) == (3, 12, "it is blue")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no solution\n",
+        "UNSAT for J = [0]\n",
+        "not SAT found for J = [0]\n",
+        "  SAT found for J = [0]\n",
+        "Found perm: [1]\nVerified boundary rank: 3\n",
+        "NOT FOUND x\nFOUNDATION y\nFOUND\n",
+        "[t] DONE  gidx=4 sat=False dt=1.0s\n",
+    ],
+)
+def test_other_lines_are_no_solution(tmp_path: Path, text: str) -> None:
+    assert scan(tmp_path / "log", text) == []
+
+
+def test_a_log_that_is_not_there_has_no_solution(tmp_path: Path) -> None:
+    assert list(findings.scan(tmp_path / "log", 0)) == []
+
+
+def test_each_solution_of_a_log_is_found_with_the_case_it_belongs_to(tmp_path: Path) -> None:
+    text = "".join(
+        f"[t] START gidx={k} local={k} off=0 stride=1\nSAT found for J = [{k}]\nFound perm: [{k}]\n"
+        f"[t] DONE  gidx={k} sat=True dt=1.0s\n"
+        for k in range(3)
+    )
+    found = scan(tmp_path / "log", text)
+    assert [(f["gidx"], f["J"], f["perm"]) for f in found] == [(k, [k], [k]) for k in range(3)]
+
+
+def test_a_solution_before_any_start_line_has_no_case(tmp_path: Path) -> None:
+    assert scan(tmp_path / "log", "SAT found for J = [0]\n")[0]["gidx"] is None
+
+
+def test_only_the_executions_part_of_the_log_is_read(tmp_path: Path) -> None:
+    assert scan(tmp_path / "log", RANK + RANK.replace("13", "14"), len(RANK))[0]["perm"][1] == 14
+    assert scan(tmp_path / "log", RANK + "nothing\n", len(RANK)) == []
+
+
+def test_what_was_printed_after_the_solver_was_found_dead_is_not_the_solutions(
+    tmp_path: Path,
+) -> None:
+    text = "SAT found for J = [0]\n[worker 1] start offset=0 at now\nFound perm: [9]\n"
+    assert "perm" not in scan(tmp_path / "log", text)[0]
+
+
+def test_a_solution_that_was_cut_off_in_mid_line_is_found_all_the_same(tmp_path: Path) -> None:
+    (found,) = scan(tmp_path / "log", "SAT found for J = [0, 1]\nFound perm: [5, 1")
+    assert (found["J"], found["perm"]) == ([0, 1], "[5, 1")
+
+
+def test_binary_output_around_a_solution_does_not_hide_it(tmp_path: Path) -> None:
+    text = b"\xff\xfe\x00garbage\nSAT found for J = [0]\n\x80\x81\n"
+    assert scan(tmp_path / "log", text)[0]["J"] == [0]
+
+
+def test_a_log_that_was_truncated_under_its_solver_is_searched_from_its_start(
+    tmp_path: Path,
+) -> None:
+    assert len(scan(tmp_path / "log", RANK, start=len(RANK) + 1_000_000)) == 1
+
+
+@pytest.mark.parametrize("key", ["lines", "gidx", "offset", "jobset", "stride"])
+@pytest.mark.parametrize("value", ["3", "null", "x"])
+def test_a_value_with_the_name_of_a_key_of_ours_does_no_harm(
+    spool: Spool, key: str, value: str
+) -> None:
+    text = f"[t] START gidx=4 x\nSAT found for J = [0]\nFound {key}: {value}\nFound perm: [1]\n"
+    record(spool, text)
+    (found,) = findings.read(spool.config)
+    assert found["lines"] == text.splitlines()[1:]
+    assert (found["jobset"], found["offset"], found["stride"]) == ("demo", 0, 4)
+    assert (found["gidx"], found["perm"]) == (4, [1])
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000, '"\\ud800"', "NaN", "-Infinity", ""])
+def test_no_value_keeps_a_solution_from_being_recorded(spool: Spool, value: str) -> None:
+    record(spool, f"SAT found for J = [0]\nFound perm: {value}\n")
+    (found,) = findings.read(spool.config)
+    assert found["lines"][1] == f"Found perm: {value}"
+
+
+def test_a_record_tells_all_that_is_needed_to_repeat_the_case(spool: Spool, config: Config) -> None:
+    (path,) = record(spool, RANK)
+    assert path.parent == config.results_dir
+    found = json.loads(path.read_text())
+    assert (found["jobset"], found["offset"], found["stride"], found["gidx"]) == ("demo", 0, 4, 4)
+    assert found["perm"] == [5, 13, 6]
+    assert found["command"] == [config.sage_bin, config.script]
+    assert found["log"] == str(config.log_file(0))
+    assert found["worker"] == "1"
+    assert found["found_at"].startswith("20")
+    assert findings.read(config) == [{**found, "file": str(path)}]
+
+
+def test_a_record_is_strict_json_for_other_programs(spool: Spool) -> None:
+    (path,) = record(spool, "SAT found for J = NaN\nFound perm: [Infinity]\n")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_the_same_solution_printed_again_keeps_its_first_record(spool: Spool) -> None:
+    (path,) = record(spool, RANK)
+    first = path.read_bytes(), os.stat(path).st_ino
+    assert record(spool, RANK + RANK, len(RANK)) == [path]
+    assert (path.read_bytes(), os.stat(path).st_ino) == first
+    assert len(findings.read(spool.config)) == 1
+
+
+def test_two_solutions_are_two_records(spool: Spool) -> None:
+    other = RANK.replace("[0, 1, 2]", "[0, 1, 3]").replace("gidx=4", "gidx=8")
+    assert len(set(record(spool, RANK + other))) == 2
+    assert [f["gidx"] for f in findings.read(spool.config)] == [4, 8]
+
+
+def test_two_cases_that_print_the_same_words_are_two_findings(spool: Spool) -> None:
+    record(spool, "".join(f"[t] START gidx={k} x\nFOUND a witness\n" for k in (0, 4)))
+    assert [f["gidx"] for f in findings.read(spool.config)] == [0, 4]
+
+
+def test_the_results_directory_is_made_anew_when_it_is_gone(spool: Spool) -> None:
+    spool.config.results_dir.rmdir()
+    assert record(spool, RANK)[0].exists()
+
+
+def test_a_record_that_could_not_be_written_is_an_error_and_leaves_nothing(spool: Spool) -> None:
+    spool.config.results_dir.rmdir()
+    spool.config.results_dir.write_text("")
+    with pytest.raises(OSError, match="results"):
+        record(spool, RANK)
+
+
+def test_findings_are_read_by_offset_and_case(config: Config, spool: Spool) -> None:
+    for offset, gidx in ((10, 10), (9, 109), (9, 9)):
+        path = config.results_dir / f"r{offset}_{gidx}.json"
+        path.write_text(json.dumps({"offset": offset, "gidx": gidx}))
+    found = [(f["offset"], f["gidx"]) for f in findings.read(config)]
+    assert found == [(9, 9), (9, 109), (10, 10)]
+
+
+def test_what_is_no_finding_is_passed_over(config: Config, spool: Spool) -> None:
+    for name, text in {"a": "", "b": "[1]", "c": "{", "d": "null", "e": "\udcff"}.items():
+        (config.results_dir / f"{name}.json").write_bytes(text.encode(errors="surrogateescape"))
+    (config.results_dir / ".demo_off0_x.json.tmp").write_text("{}")
+    (config.results_dir / "directory.json").mkdir()
+    assert findings.read(config) == []

@@ -1,0 +1,346 @@
+"""One solver for one partition, and it is never disturbed: real processes, really killed.
+
+Every test ends with `Rig.check`: no two solvers for an offset at any time, every job in exactly
+one directory, no case solved twice, nothing done that is not complete.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from rig import Rig, alive, rig, wrapper_of
+from sagequeue.jobs import JobState
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Rig]:
+    with rig(tmp_path / "rig") as made:
+        made.run("enqueue")
+        yield made
+
+
+def test_eight_workers_that_start_at_once_solve_every_case_once(demo: Rig) -> None:
+    demo.configure(STRIDE=16, TOTAL_CASES=64)
+    demo.settings["SAGE_BASE_ARGS"] = str(demo.settings["SAGE_BASE_ARGS"]).replace("12", "64")
+    demo.configure()
+    demo.run("enqueue")
+    for number in range(1, 9):
+        demo.worker(number)
+    demo.until_state(JobState.DONE, *range(16))
+    assert len(demo.events("case")) == 64
+    assert len(demo.events("start")) == 16
+
+
+def test_a_killed_workers_solver_works_on_and_is_adopted(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.kill()
+    worker.wait()
+    demo.worker(1)
+    demo.until(lambda: "action=adopt job=demo_off0" in demo.said(1), "adoption")
+    demo.go(0)
+    demo.until_state(JobState.DONE, *range(4))
+    assert {e.pid for e in demo.events("case", 0)} == {solver.pid}, "the same process did it all"
+    assert len(demo.events("start", 0)) == 1
+    assert demo.log(0).count("DONE  gidx=") == 3, "its whole output is in the log"
+    assert "ATTEMPTS" not in demo.job(0)
+    assert "INTERRUPTS" not in demo.job(0)
+
+
+def test_an_adopted_solvers_result_is_honoured(demo: Rig) -> None:
+    demo.configure(MAX_FAILED_RETRIES=0)
+    demo.orders(0, wait_at=0, exit=[4, 7])
+    worker = demo.worker(1)
+    demo.until_event("waiting", 0)
+    worker.kill()
+    demo.worker(1)
+    demo.until(lambda: "action=adopt" in demo.said(1), "adoption")
+    demo.go(0)
+    demo.until_state(JobState.FAILED, 0)
+    assert demo.job(0)["LAST_REASON"] == "rc_7"
+
+
+def test_a_restarted_worker_claims_nothing_before_what_it_left_has_ended(demo: Rig) -> None:
+    demo.orders(0, wait_at=0)
+    worker = demo.worker(1)
+    demo.until_event("waiting", 0)
+    worker.kill()
+    demo.worker(1)
+    demo.until(lambda: "action=adopt" in demo.said(1), "adoption")
+    demo.worker(2)  # solves all the others meanwhile
+    demo.until_state(JobState.DONE, 1, 2, 3)
+    assert demo.where(0) == [JobState.RUNNING]
+    assert "[worker 1]" not in demo.log(1) + demo.log(2) + demo.log(3)
+    demo.go(0)
+    demo.until_state(JobState.DONE, 0)
+
+
+def test_a_result_without_a_worker_is_finished_by_recovery(demo: Rig) -> None:
+    demo.orders(0, wait_at=8)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.kill()
+    worker.wait()
+    demo.go(0)
+    demo.until_gone(solver.pid)
+    demo.until_free(0)
+    assert "action=finish job=demo_off0 outcome=done" in demo.run("recover").stdout
+    assert demo.where(0) == [JobState.DONE]
+
+
+def test_recovery_leaves_a_solver_without_a_worker_alone(demo: Rig) -> None:
+    demo.orders(0, wait_at=0)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.kill()
+    worker.wait()
+    for _ in range(5):
+        assert "requeued_orphans=0" in demo.run("recover").stdout
+    assert demo.where(0) == [JobState.RUNNING]
+    assert alive(solver.pid)
+
+
+@pytest.mark.parametrize("owner", ["kept", "removed", "garbage", "of_another_process"])
+def test_no_owner_file_takes_a_job_from_a_living_solver(demo: Rig, owner: str) -> None:
+    demo.orders(0, wait_at=0)
+    demo.worker(1)
+    demo.until_event("waiting", 0)
+    path = demo.spool.owner_file("demo_off0")
+    if owner == "removed":
+        path.unlink()
+    elif owner == "garbage":
+        path.write_bytes(b"\x00\xff$(touch /tmp/no)\n")
+    elif owner == "of_another_process":
+        path.write_text(f"OWNER_PID={os.getpid()}\nOWNER_WORKER_ID=1\nOWNER_START=1\n")
+    assert "requeued_orphans=0" in demo.run("recover").stdout
+    demo.go(0)
+    demo.until_state(JobState.DONE, 0)
+    assert len(demo.events("start", 0)) == 1
+
+
+def test_recovery_in_a_tight_loop_beside_claims_takes_nothing(demo: Rig) -> None:
+    demo.configure(STRIDE=40, TOTAL_CASES=40, SLEEP_EMPTY="0.2")
+    demo.settings["SAGE_BASE_ARGS"] = str(demo.settings["SAGE_BASE_ARGS"]).replace("12", "40")
+    demo.configure()
+    demo.run("enqueue")
+    workers = [demo.worker(number) for number in range(1, 5)]
+    said = ""
+    while len(demo.spool.names(JobState.DONE)) < 40:
+        said += demo.run("recover").stdout
+        assert all(worker.poll() is None for worker in workers), demo.report()
+    assert "requeue_orphan" not in said
+    assert len(demo.events("start")) == 40
+
+
+def test_a_killed_solver_has_failed_and_is_retried(demo: Rig) -> None:
+    demo.orders(1, wait_at=1)
+    demo.worker(1)
+    solver = demo.until_event("waiting", 1)
+    demo.orders(1)
+    os.kill(solver.pid, signal.SIGKILL)
+    demo.until_state(JobState.FAILED, 1)
+    assert demo.job(1)["LAST_REASON"] == "signal_9"
+    assert "action=retry_failed job=demo_off1 attempts=1" in demo.run("recover").stdout
+    demo.until_state(JobState.DONE, *range(4))
+
+
+def test_after_a_killed_wrapper_the_solver_works_on_alone(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    wrapper_of(solver.pid).kill()
+    assert "requeued_orphans=0" in demo.run("recover").stdout
+    demo.go(0)
+    demo.until_state(JobState.DONE, *range(4))
+    # Nobody could tell how it ended, so it was asked again, and had nothing left to do.
+    assert {e.pid for e in demo.events("case", 0)} == {solver.pid}
+
+
+def test_a_killed_wrapper_and_solver_are_an_interruption_that_costs_no_attempt(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    demo.orders(0)
+    wrapper_of(solver.pid).kill()
+    os.kill(solver.pid, signal.SIGKILL)
+    demo.until_state(JobState.DONE, *range(4))
+    assert "ATTEMPTS" not in demo.job(0)
+    assert "[worker 1] interrupted offset=0 job=demo_off0 reason=no_result" in demo.log(0)
+
+
+def test_sigterm_to_a_worker_ends_its_solver_and_gives_the_job_back(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.terminate()
+    assert demo.until_ended(worker) == 0
+    assert not alive(solver.pid)
+    assert demo.where(0) == [JobState.PENDING]
+    assert "ATTEMPTS" not in demo.job(0)
+    assert "interrupted offset=0 job=demo_off0 rc=143 reason=stopped" in demo.log(0)
+
+
+def test_a_solver_that_is_deaf_to_sigterm_is_killed_after_the_grace(demo: Rig) -> None:
+    demo.configure(STOP_GRACE=1)
+    demo.orders(0, wait_at=4, deaf=True)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.terminate()
+    assert demo.until_ended(worker) == 0
+    assert not alive(solver.pid)
+    assert demo.where(0) == [JobState.PENDING]
+
+
+def test_a_stopped_solver_is_ended_too(demo: Rig) -> None:
+    demo.configure(STOP_GRACE=1)
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    os.kill(solver.pid, signal.SIGSTOP)
+    worker.terminate()
+    assert demo.until_ended(worker) == 0
+    assert not alive(solver.pid)
+    assert demo.where(0) == [JobState.PENDING]
+
+
+def test_a_stopped_wrapper_does_not_keep_a_worker_from_stopping(demo: Rig) -> None:
+    demo.configure(STOP_GRACE=0)
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    wrapper_of(solver.pid).suspend()
+    worker.terminate()
+    assert demo.until_ended(worker) == 0
+    assert not alive(solver.pid)
+    assert demo.where(0) == [JobState.PENDING]
+
+
+def test_a_solver_that_ends_itself_politely_when_stopped_is_not_done(demo: Rig) -> None:
+    demo.orders(0, wait_at=4, polite=0)
+    worker = demo.worker(1)
+    demo.until_event("waiting", 0)
+    worker.terminate()
+    assert demo.until_ended(worker) == 0
+    assert demo.where(0) == [JobState.PENDING]
+    assert demo.job(0)["LAST_OUTCOME"] == "interrupted"
+
+
+def test_sigterm_to_a_worker_that_adopted_ends_the_solver(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.kill()
+    worker = demo.worker(1)
+    demo.until(lambda: "action=adopt" in demo.said(1), "adoption")
+    worker.terminate()
+    assert demo.until_ended(worker) == 0
+    assert not alive(solver.pid)
+    assert demo.where(0) == [JobState.PENDING]
+
+
+def test_a_worker_that_is_stopped_at_any_moment_of_its_start_leaves_a_whole_queue(
+    demo: Rig,
+) -> None:
+    for turn in range(12):
+        worker = demo.worker(1)
+        if turn:
+            demo.until(lambda: demo.spool.owners() or demo.events("end"), "a claim")
+        worker.terminate()
+        assert demo.until_ended(worker) in (0, -signal.SIGTERM)
+        assert not demo.spool.names(JobState.RUNNING), demo.report()
+    demo.worker(1)
+    demo.until_state(JobState.DONE, *range(4))
+
+
+@pytest.mark.parametrize("kind", ["child", "stray"])
+def test_what_a_solver_leaves_behind_is_gone_before_the_next_one_starts(
+    demo: Rig, kind: str
+) -> None:
+    demo.configure(MAX_FAILED_RETRIES=1)
+    demo.orders(0, exit=[0, 1], **{kind: True})
+    demo.worker(1)
+    left = demo.until_event(kind, 0).gidx
+    demo.until_state(JobState.FAILED, 0)
+    if kind == "child":  # the group ends with its leader
+        assert not alive(left)
+    demo.orders(0)
+    demo.run("recover")
+    demo.until_state(JobState.DONE, 0)
+    assert not alive(left)
+
+
+def test_a_killed_worker_and_solver_leave_an_orphan_that_is_requeued(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.kill()
+    worker.wait()
+    demo.orders(0)
+    wrapper_of(solver.pid).kill()
+    os.kill(solver.pid, signal.SIGKILL)
+    demo.until_free(0)
+    line = f"action=requeue_orphan job=demo_off0 reason=owner_pid_dead owner_pid={worker.pid}"
+    assert line in demo.run("recover").stdout
+    assert demo.where(0) == [JobState.PENDING]
+    assert "ATTEMPTS" not in demo.job(0)
+
+
+def test_pid_reuse_does_not_pass_for_the_worker(demo: Rig) -> None:
+    lock = demo.spool.lock("demo_off0")
+    assert lock is not None
+    with lock:
+        demo.spool.claim(lock)
+    demo.spool.owner_file("demo_off0").write_text(
+        f"OWNER_PID={os.getpid()}\nOWNER_WORKER_ID=1\nOWNER_START=1\nOWNER_BOOT=x\n"
+    )
+    assert "reason=owner_pid_not_that_worker" in demo.run("recover").stdout
+    assert demo.where(0) == [JobState.PENDING]
+
+
+def test_a_worker_number_is_taken_once(demo: Rig) -> None:
+    demo.orders(0, wait_at=0)
+    demo.worker(1)
+    demo.until_event("waiting", 0)
+    second = demo.worker(1)
+    assert demo.until_ended(second) == 75
+    assert "worker 1 of demo is running already" in demo.said(1)
+
+
+def test_interrupted_again_and_again_without_a_case_done_it_is_held(demo: Rig) -> None:
+    demo.orders(0, wait_at=0)
+    demo.worker(1)
+    for count in range(1, 6):
+        solver = demo.until_event("waiting", 0, count)
+        wrapper_of(solver.pid).kill()
+        os.kill(solver.pid, signal.SIGKILL)
+    demo.until_state(JobState.FAILED, 0)
+    assert demo.job(0)["LAST_REASON"] == "no_progress"
+    assert "action=hold_failed job=demo_off0 attempts=0 reason=no_progress" in (
+        demo.run("recover").stdout
+    )
+    assert "ATTEMPTS" not in demo.job(0)
+
+
+def test_requeue_running_ends_the_solver_first(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.kill()
+    demo.run("request-stop")
+    demo.run("requeue-running")
+    assert not alive(solver.pid)
+    assert demo.where(0) == [JobState.PENDING]
+
+
+def test_solvers_get_no_service_managers_socket_and_their_share_of_threads(demo: Rig) -> None:
+    demo.orders(0, wait_at=0)
+    demo.worker(1, env={**os.environ, "NOTIFY_SOCKET": "/run/nobody"})
+    solver = psutil.Process(demo.until_event("waiting", 0).pid)
+    environ = solver.environ()
+    assert "NOTIFY_SOCKET" not in environ
+    assert environ["SAGE_NUM_THREADS"] == environ["OMP_NUM_THREADS"] == str(demo.config.threads)
+    assert os.getpgid(solver.pid) == solver.pid
