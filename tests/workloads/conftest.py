@@ -1,0 +1,41 @@
+"""The shipped workloads, each in a notebooks directory of its own."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from workload import FILES, Workload
+
+CORRUPT_STATES = {
+    "empty": b"",
+    "blank": b"\n",
+    "a word": b"three\n",
+    "two integers": b"3 7\n",
+    "two lines": b"3\n7\n",
+    "negative": b"-1\n",
+    "a fraction": b"3.0\n",
+    "binary": b"\x00\xff\x00\n",
+    "other digits": "\u0663\n".encode(),
+    "underscore": b"1_1\n",
+    "another partition's": b"4\n",
+    "beyond the last case": b"1000003\n",
+    "300 digits": b"3" * 300,
+}
+
+
+@pytest.fixture(params=CORRUPT_STATES)
+def corrupt_state(request: pytest.FixtureRequest) -> bytes:
+    """What no state file of offset 3, stride 4 with under 90 cases may hold."""
+    return CORRUPT_STATES[request.param]
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Workload:
+    """The template workload."""
+    return Workload(Path(shutil.copy(FILES / "template.sage", tmp_path)))
+
+
+@pytest.fixture
+def rank(tmp_path: Path) -> Workload:
+    """The rank workload."""
+    return Workload(Path(shutil.copy(FILES / "rank_boundary_sat_v18.sage", tmp_path)))

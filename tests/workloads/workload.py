@@ -1,0 +1,122 @@
+"""A workload script as a real process, plain or preparsed, and what its output says."""
+
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILES = Path(__file__).resolve().parents[2] / "roles" / "jobset" / "files"
+
+# What the stand-in for Sage's preparser puts in front.  Like Sage's Integer, it is no subclass of
+# int, and what is computed from one is one again; C code that insists on int refuses it.
+STAND_IN = """
+import operator
+
+
+class Integer:
+    def __init__(self, value):
+        self.value = int(value)
+
+    __index__ = __int__ = __hash__ = lambda self: self.value
+    __bool__ = lambda self: self.value != int("0")
+    __repr__ = lambda self: str(self.value)
+    __format__ = lambda self, spec: format(self.value, spec)
+    __neg__ = lambda self: Integer(-self.value)
+
+
+def _give(name, result):
+    act = getattr(operator, name)
+
+    def either_way_round(swap):
+        def method(self, other):
+            if isinstance(other, float):
+                return act(other, self.value) if swap else act(self.value, other)
+            if not hasattr(other, "__index__"):
+                return NotImplemented
+            pair = self.value, operator.index(other)
+            return result(act(*reversed(pair)) if swap else act(*pair))
+
+        return method
+
+    setattr(Integer, f"__{name}__", either_way_round(swap=False))
+    setattr(Integer, f"__r{name}__", either_way_round(swap=True))
+
+
+for _name in ("add", "sub", "mul", "floordiv", "mod", "pow"):
+    _give(_name, Integer)
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    _give(_name, bool)
+"""
+
+
+def stand_in_preparser(source: str) -> str:
+    """What Sage's preparser does to whole numbers and carets; a literal with a point is refused."""
+    lines = source.splitlines(keepends=True)
+    for token in reversed(list(tokenize.generate_tokens(io.StringIO(source).readline))):
+        (row, begin), (_, end) = token.start, token.end
+        if token.type == tokenize.NUMBER:
+            assert token.string.isdigit(), f"line {row}: {token.string} becomes a RealNumber"
+            text = f"Integer({token.string})"
+        elif token.string == "^":
+            text = "**"
+        else:
+            continue
+        lines[row - 1] = lines[row - 1][:begin] + text + lines[row - 1][end:]
+    return STAND_IN + "".join(lines)
+
+
+class Workload:
+    """One workload script in its directory, and the ways to start it."""
+
+    def __init__(self, script: Path) -> None:
+        self.script = script
+        self.directory = script.parent
+
+    def command(self, *arguments: object) -> list[str]:
+        """The argv that runs the script under this interpreter."""
+        return [sys.executable, str(self.script), *map(str, arguments)]
+
+    def run(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        options = {"capture_output": True, "text": True, "timeout": 60, **options}
+        return subprocess.run(self.command(*arguments), check=False, **options)
+
+    def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
+        """Start it, with its output in a pipe."""
+        options = {"stdout": subprocess.PIPE, "text": True, **options}
+        return subprocess.Popen(self.command(*arguments), **options)
+
+    def read_until_killed_at(self, limit: int | None, *arguments: object) -> str:
+        """Start it, kill -9 it when so many DONE lines are out (or never); returns its output."""
+        with self.start(*arguments) as process:
+            assert process.stdout is not None
+            output, done = "", 0
+            for line in process.stdout:
+                output += line
+                done += " DONE  " in line
+                if done == limit:
+                    process.kill()
+        return output
+
+    def preparsed(self, by: str) -> "Workload":
+        """The script as `sage` would run it, preparsed by "sage" itself or by the stand-in."""
+        source = self.script.read_text()
+        if by == "sage":
+            preparse = pytest.importorskip("sage.repl.preparse", exc_type=ImportError)
+            pytest.importorskip("sage.rings.integer", exc_type=ImportError)
+            text = "from sage.rings.integer import Integer\n" + preparse.preparse_file(source)
+        else:
+            text = stand_in_preparser(source)
+        program = self.script.with_suffix(".sage.py")
+        program.write_text(text)
+        return Workload(program)
+
+
+def done_cases(output: str) -> list[int]:
+    """The gidx of every DONE line, in order."""
+    return [int(gidx) for gidx in re.findall(r"\] DONE  gidx=(\d+) ", output)]
