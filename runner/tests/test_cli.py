@@ -40,6 +40,15 @@ def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 # Exit statuses
 
 
+def test_a_reader_that_has_read_enough_gets_no_complaint(config: Config) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "sagequeue", "config", "--env-file", str(config.env_file)]
+    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
 def test_what_was_done_exits_0(env_file: Path, said: Said) -> None:
     assert cli.main(["enqueue"]) == 0
     assert said() == (["enqueued=4 requeued=0 skipped=0"], [])

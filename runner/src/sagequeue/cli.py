@@ -25,10 +25,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     verb: Callable[[argparse.Namespace], int | None] = arguments.verb
     try:
-        return verb(arguments) or 0
+        status = verb(arguments) or 0
+        sys.stdout.flush()
+        return status
     except SagequeueError as error:
         print(f"sagequeue: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Whoever read has read enough, as `grep -q` does; nothing more is to be flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exceptions.EXIT_REFUSED
     except OSError as error:
         print(f"sagequeue: {error}", file=sys.stderr)
         return exceptions.EXIT_REFUSED

@@ -261,7 +261,7 @@ def _table(facts: Survey) -> RenderableType:
     for heading in ("offset", "cases", "%", "last gidx", "median", "last"):
         table.add_column(heading, justify="right")
     for heading in ("state", "worker", "active", "reason"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading != "reason")
     shown = facts.partitions
     if len(shown) > _ROWS:
         shown = [p for p in shown if p.state in ("running", "failed")][:_ROWS]
