@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from conftest import Put
 from rich.console import Console
-from sagequeue import keyvalue, progress
+from sagequeue import keyvalue, progress, view
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
 from sagequeue.owner import read_owner, write_owner
@@ -20,7 +20,7 @@ PENDING, RUNNING, DONE, FAILED = JobState
 
 def picture(facts: Survey, width: int = 200) -> str:
     out = io.StringIO()
-    Console(file=out, width=width, highlight=False).print(progress.view(facts))
+    Console(file=out, width=width, highlight=False).print(view.draw(facts))
     return out.getvalue()
 
 
@@ -233,7 +233,7 @@ def test_an_estimate_is_shown_as_a_range(config: Config, put: Put) -> None:
     ],
 )
 def test_a_duration_is_told_in_its_two_largest_units(seconds: float, text: str) -> None:
-    assert progress.duration(seconds) == text
+    assert view.duration(seconds) == text
 
 
 # The gate

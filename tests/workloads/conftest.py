@@ -1,6 +1,8 @@
 """The shipped workloads, each in a notebooks directory of its own."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,16 @@ def template(tmp_path: Path) -> Workload:
 def rank(tmp_path: Path) -> Workload:
     """The rank workload."""
     return Workload(Path(shutil.copy(FILES / "rank_boundary_sat_v18.sage", tmp_path)))
+
+
+@pytest.fixture(scope="session")
+def preparser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with Sage's own preparser, which plain Python can import from it."""
+    target = tmp_path_factory.mktemp("preparser")
+    lock = Path(__file__).with_name("preparser.lock")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+         "--require-hashes", "--no-deps", "--no-compile", "--target", target, "-r", lock],
+        check=True,
+    )  # fmt: skip
+    return target

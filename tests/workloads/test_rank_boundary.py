@@ -453,9 +453,8 @@ def test_without_the_solver_it_says_how_to_get_it(rank: Workload, tmp_path: Path
     assert "pip install pycryptosat" in result.stderr
 
 
-@pytest.mark.parametrize("by", ["stand-in", "sage"])
-def test_it_survives_the_preparser(rank: Workload, by: str) -> None:
-    preparsed = rank.preparsed(by)
+def test_it_survives_sages_preparser(rank: Workload, preparser: Path) -> None:
+    preparsed = rank.preparsed(preparser)
     assert preparsed.run("--selftest").stdout == "selftest OK\n"
     stop = rank.directory / "stop"
     sat = preparsed.run(

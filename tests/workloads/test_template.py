@@ -203,10 +203,9 @@ def test_a_wrong_argument_is_named_and_ends_with_2(
     assert named in result.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("by", ["stand-in", "sage"])
-def test_it_survives_the_preparser(template: Workload, by: str) -> None:
-    result = template.preparsed(by).run(*QUICK, "--offset", 3)
+def test_it_survives_sages_preparser(template: Workload, preparser: Path) -> None:
+    result = template.preparsed(preparser).run(*QUICK, "--offset", 3)
     assert (result.returncode, result.stderr) == (0, "")
     assert done_cases(result.stdout) == list(range(3, 40, 4))
     assert (template.directory / "state_template_stride4_off3.txt").read_text() == "39\n"
-    assert template.preparsed(by).run("--stride", 0, env=dict(os.environ)).returncode == 2
+    assert template.preparsed(preparser).run("--stride", 0, env=dict(os.environ)).returncode == 2

@@ -1,19 +1,25 @@
 """A workload script as a real process, plain or preparsed, and what its output says."""
 
-import io
+import os
 import re
 import subprocess
 import sys
-import tokenize
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 FILES = Path(__file__).resolve().parents[2] / "roles" / "jobset" / "files"
 
-# What the stand-in for Sage's preparser puts in front.  Like Sage's Integer, it is no subclass of
-# int, and what is computed from one is one again; C code that insists on int refuses it.
+PREPARSE = """
+import sys
+from sage.repl.preparse import preparse_file
+
+with open(sys.argv[1]) as file:
+    sys.stdout.write(preparse_file(file.read()))
+"""
+
+# Stands in for the Integer that preparsed programs import from Sage.  Like that one, it is no
+# subclass of int, and what is computed from one is one again; C code that insists on int refuses
+# it.  There is no RealNumber: a literal with a point is an error.
 STAND_IN = """
 import operator
 
@@ -54,22 +60,6 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
 """
 
 
-def stand_in_preparser(source: str) -> str:
-    """What Sage's preparser does to whole numbers and carets; a literal with a point is refused."""
-    lines = source.splitlines(keepends=True)
-    for token in reversed(list(tokenize.generate_tokens(io.StringIO(source).readline))):
-        (row, begin), (_, end) = token.start, token.end
-        if token.type == tokenize.NUMBER:
-            assert token.string.isdigit(), f"line {row}: {token.string} becomes a RealNumber"
-            text = f"Integer({token.string})"
-        elif token.string == "^":
-            text = "**"
-        else:
-            continue
-        lines[row - 1] = lines[row - 1][:begin] + text + lines[row - 1][end:]
-    return STAND_IN + "".join(lines)
-
-
 class Workload:
     """One workload script in its directory, and the ways to start it."""
 
@@ -103,17 +93,15 @@ class Workload:
                     process.kill()
         return output
 
-    def preparsed(self, by: str) -> "Workload":
-        """The script as `sage` would run it, preparsed by "sage" itself or by the stand-in."""
-        source = self.script.read_text()
-        if by == "sage":
-            preparse = pytest.importorskip("sage.repl.preparse", exc_type=ImportError)
-            pytest.importorskip("sage.rings.integer", exc_type=ImportError)
-            text = "from sage.rings.integer import Integer\n" + preparse.preparse_file(source)
-        else:
-            text = stand_in_preparser(source)
+    def preparsed(self, preparser: Path) -> "Workload":
+        """The script as `sage` would run it; `preparser` is where Sage's is installed."""
+        result = subprocess.run(
+            [sys.executable, "-c", PREPARSE, self.script],
+            env={**os.environ, "PYTHONPATH": str(preparser)},
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
         program = self.script.with_suffix(".sage.py")
-        program.write_text(text)
+        program.write_text(STAND_IN + result.stdout)
         return Workload(program)
 
 

@@ -200,7 +200,7 @@ def _progress(arguments: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from sagequeue import progress
+    from sagequeue import progress, view
     from sagequeue.watch import Signals
 
     settings = _load(arguments)
@@ -209,19 +209,19 @@ def _progress(arguments: argparse.Namespace) -> None:
         return
     console = Console(highlight=False)
     if not arguments.watch:
-        console.print(progress.view(progress.survey(settings)))
+        console.print(view.draw(progress.survey(settings)))
         return
     signals = Signals()
-    with Live(progress.view(progress.survey(settings)), console=console) as live:
+    with Live(view.draw(progress.survey(settings)), console=console) as live:
         while not signals.stop:
             signals.wait(1.0)
-            live.update(progress.view(progress.survey(settings)))
+            live.update(view.draw(progress.survey(settings)))
 
 
 def _found(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from sagequeue import findings, progress
+    from sagequeue import findings, view
 
     settings = _load(arguments)
     found = findings.read(settings)
@@ -229,7 +229,7 @@ def _found(arguments: argparse.Namespace) -> None:
         print(json.dumps(found, indent=1))
     elif found:
         for finding in found:
-            Console(highlight=False, soft_wrap=True).print(progress.finding_text(finding))
+            Console(highlight=False, soft_wrap=True).print(view.finding_text(finding))
             print(f"  record: {finding['file']}")
     else:
         print(f"{settings.jobset}: nothing found so far")

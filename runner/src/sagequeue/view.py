@@ -1,0 +1,98 @@
+"""A survey and its findings as people look at them, drawn by rich."""
+
+import itertools
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sagequeue.jobs import printable
+from sagequeue.progress import Partition, Survey
+
+# More rows than a screen has: then only what runs or failed is shown.
+_ROWS = 40
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two largest units that matter."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for (unit, size), (small, part) in itertools.pairwise(units):
+        if seconds >= size:
+            rest = int(seconds % size // part)
+            return f"{int(seconds // size)} {unit}" + (f" {rest} {small}" if rest else "")
+    if seconds >= 1:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{1000 * seconds:.0f} ms"
+
+
+def draw(facts: Survey) -> RenderableType:
+    """The survey for people: what it came to, the bar, then the partitions."""
+    counts = "  ".join(f"{state} {number}" for state, number in facts.counts.items())
+    lines: list[RenderableType] = [Text.assemble((facts.jobset, "bold"), f"   jobs: {counts}")]
+    if facts.cases_total is not None:
+        total, done = facts.cases_total, facts.cases_done
+        share = 100 * done / total if total else 100.0
+        text = f"{done}/{total} cases ({share:.1f} %), {total - done} left"
+        if done < total and facts.eta_seconds is not None:
+            low, high = facts.eta_seconds
+            text += f", {duration(low)} to {duration(high)} to go while {facts.workers} workers run"
+        bar = Table.grid()  # for the line end that a bar alone does not have
+        bar.add_row(ProgressBar(total=max(1, total), completed=done, width=60))
+        lines += [bar, Text(text)]
+    if facts.gate is not None:
+        lines.append(Text(f"stop gate: {facts.gate or '(empty)'}", style="yellow"))
+    lines += [_table(facts), *(finding_text(finding) for finding in facts.findings)]
+    if not facts.findings:
+        lines.append(Text("found: nothing so far"))
+    return Group(*lines)
+
+
+def finding_text(finding: dict[str, Any]) -> Text:
+    """One finding: where, and the lines that the workload printed."""
+    head = f"found: offset {finding.get('offset')}, gidx {finding.get('gidx')}"
+    printed = [str(line) for line in finding.get("lines", [])]
+    said = [printable(text) for text in (f"{head}, {finding.get('found_at')}", *printed)]
+    return Text("\n  ".join(said), style="green")
+
+
+def _table(facts: Survey) -> RenderableType:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("offset", "cases", "%", "last gidx", "median", "last"):
+        table.add_column(heading, justify="right")
+    for heading in ("state", "worker", "active", "reason"):
+        table.add_column(heading, no_wrap=heading != "reason")
+    shown = facts.partitions
+    if len(shown) > _ROWS:
+        shown = [p for p in shown if p.state in ("running", "failed")][:_ROWS]
+    for p in shown:
+        table.add_row(*(Text(cell) for cell in _cells(p)))
+    if len(shown) == len(facts.partitions):
+        return table
+    hidden = len(facts.partitions) - len(shown)
+    return Group(table, Text(f"... and {hidden} more partitions (--json has them all)"))
+
+
+def _ago(moment: str | None) -> str:
+    if moment is None:
+        return "-"
+    seconds = (datetime.now().astimezone() - datetime.fromisoformat(moment)).total_seconds()
+    number, unit = duration(max(1.0, seconds)).split()[:2]  # clocks are set back at times
+    return f"{number} {unit} ago"
+
+
+def _cells(p: Partition) -> list[str]:
+    def known(value: object, form: str = "") -> str:
+        return "-" if value is None else format(value, form)
+
+    def seconds(value: float | None) -> str:
+        return "-" if value is None else duration(value)
+
+    total = known(p.cases_total)
+    cells = [str(p.offset), f"{p.cases_done}/{total}", known(p.percent, ".0f"), known(p.last_gidx)]
+    cells += [seconds(p.case_seconds_median), seconds(p.case_seconds_last)]
+    reason = f"{p.reason} (attempts {p.attempts})" if p.attempts else p.reason
+    state = f"{p.state}, held" if p.held else p.state
+    return [*cells, state, known(p.worker), _ago(p.last_activity), printable(reason)]
