@@ -188,7 +188,7 @@ class Claimer(Worker):
 
     claimed = 0
 
-    def launch(self, lock: Lock, job: Job, given: Descriptors) -> bool:
+    def launch(self, lock: Lock, job: Job, word: str, given: Descriptors) -> bool:
         """Count the claim; the job stays running, its lock comes free."""
         self.claimed += 1
         return False

@@ -43,6 +43,7 @@ class Rig:
         self.root, self.home = root, root / "home"
         self.home.mkdir(parents=True)
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.enqueued: set[str] = set()
         self.env_file = root / f"{JOBSET}.env"
         self.gate = self.home / f"{JOBSET}_stop.txt"
         self.settings = {
@@ -78,10 +79,15 @@ class Rig:
 
     def run(self, *verb: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one verb to its end."""
-        return subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "sagequeue", *verb, "--env-file", str(self.env_file)],
             check=check, text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE,
         )  # fmt: skip
+        if verb[0] == "enqueue" and result.returncode == 0:
+            stride = range(self.config.stride)
+            offsets = [int(verb[verb.index("--offset") + 1])] if "--offset" in verb else stride
+            self.enqueued.update(f"{JOBSET}_off{k}" for k in offsets)
+        return result
 
     def worker(
         self, number: int = 1, before: Sequence[str] = (), env: Mapping[str, str] | None = None
@@ -199,6 +205,7 @@ class Rig:
         spool = self.spool
         places = Counter(name for state in JobState for name in spool.names(state))
         assert set(places.values()) <= {1}, f"a job in two directories: {places}"
+        assert self.enqueued <= places.keys(), f"jobs lost: {self.enqueued - places.keys()}"
         cases = Counter((e.offset, e.gidx) for e in self.events("case"))
         twice = {case: n for case, n in cases.items() if n > 1}
         assert not twice, f"cases solved twice: {twice}"

@@ -12,6 +12,7 @@ line per event, appended, fsynced: `event offset gidx pid monotonic`), a lock pe
     {"polite": rc}     end with rc at SIGTERM
     {"child": true}    leave a child in the group that holds no descriptor
     {"stray": true}    leave a child outside the group that holds no descriptor
+    {"keeper": true}   leave one outside the group that holds every descriptor
 """
 
 import argparse
@@ -60,14 +61,15 @@ def main() -> int:
     state = a.state.replace("{stride}", str(a.stride)).replace("{offset}", str(a.offset))
     last = int(read(state) or a.offset - a.stride)
     note("start", last)
-    for key, session in (("child", False), ("stray", True)):
+    for key, session in (("child", False), ("stray", True), ("keeper", True)):
         if todo.get(key):
-            # subprocess closes every descriptor but 0, 1 and 2: no lock is held by this one.
+            # subprocess closes every descriptor but 0, 1 and 2, unless it is told not to.
             child = subprocess.Popen(
                 ["sleep", "1000"],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=session,
+                close_fds=key != "keeper",
             )
             note(key, child.pid)
     for gidx in range(last + a.stride, a.total, a.stride):

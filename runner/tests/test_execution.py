@@ -8,19 +8,17 @@ from sagequeue.execution import UNKNOWN, Execution, judge
 from sagequeue.jobs import Outcome
 
 DONE, FAILED, INTERRUPTED, PAUSED, _ = Outcome
-HEAD = "WORKER=2\nSTARTED=2024-01-01T00:00:00+00:00\nLOG_START=17\nGIDX=4\n"
+HEAD = "WORKER=2\nEXECUTION=abc\nSTARTED=2024-01-01T00:00:00+00:00\nLOG_START=17\nGIDX=4\n"
 
 
 def ran(rc: int | None, *, stopped: bool = False, gate_seen: bool = False) -> Execution:
-    return Execution("2", 0, "", 4711, rc, stopped, gate_seen)
+    return Execution("2", "abc", 0, "", 4711, rc, stopped, gate_seen)
 
 
 @pytest.mark.parametrize(
     ("run", "complete", "gate", "outcome", "reason"),
     [
         # no result came
-        (None, True, True, INTERRUPTED, "no_result"),
-        (None, None, False, INTERRUPTED, "no_result"),
         (ran(None), True, False, INTERRUPTED, "no_result"),
         (ran(None, stopped=True), False, True, INTERRUPTED, "no_result"),
         (ran(None, gate_seen=True), False, True, INTERRUPTED, "no_result"),
@@ -60,7 +58,7 @@ def ran(rc: int | None, *, stopped: bool = False, gate_seen: bool = False) -> Ex
     ],
 )
 def test_an_execution_is_judged(
-    run: Execution | None, complete: bool | None, gate: bool, outcome: Outcome, reason: str
+    run: Execution, complete: bool | None, gate: bool, outcome: Outcome, reason: str
 ) -> None:
     assert judge(run, complete=complete, gate=gate) == (outcome, reason)
 
@@ -72,20 +70,20 @@ def write(path: Path, text: str) -> Path:
 
 def test_a_record_grows_from_its_head_to_its_result(tmp_path: Path) -> None:
     path = tmp_path / "demo_off0.result"
-    execution.begin(path, 2, 17, "4")
-    assert execution.read(path) == Execution("2", 17, "4", None, None, False, False)
+    word = execution.begin(path, 2, 17, "4")
+    assert execution.read(path) == Execution("2", word, 17, "4", None, None, False, False)
     with open(path, "a") as file:
         file.write("PID=4711\n")
         file.flush()
-        assert execution.read(path) == Execution("2", 17, "4", 4711, None, False, False)
+        assert execution.read(path) == Execution("2", word, 17, "4", 4711, None, False, False)
         file.write("STOPPED=1\nRC=143\n")
-    assert execution.read(path) == Execution("2", 17, "4", 4711, 143, True, False)
+    assert execution.read(path) == Execution("2", word, 17, "4", 4711, 143, True, False)
 
 
 def test_a_new_head_takes_the_place_of_all_that_was_there(tmp_path: Path) -> None:
     path = write(tmp_path / "r", HEAD + "PID=1\nSTOPPED=1\nGATE=1\nRC=143\n")
-    execution.begin(path, 5, 99, "4")
-    assert execution.read(path) == Execution("5", 99, "4", None, None, False, False)
+    word = execution.begin(path, 5, 99, "4")
+    assert execution.read(path) == Execution("5", word, 99, "4", None, None, False, False)
 
 
 @pytest.mark.parametrize("after", ["", "PID=4711\n", "PID=4711\nRC=0\n"])
@@ -109,7 +107,7 @@ def test_a_gate_between_two_writes_of_the_wrapper_changes_neither(tmp_path: Path
         wrapper.flush()
         execution.note_gate(path)
         wrapper.write("RC=0\n")
-    assert execution.read(path) == Execution("2", 17, "4", 4711, 0, False, True)
+    assert execution.read(path) == Execution("2", "abc", 17, "4", 4711, 0, False, True)
 
 
 def test_a_gate_is_not_noted_where_nothing_was_executed(tmp_path: Path) -> None:
@@ -123,7 +121,14 @@ def test_a_line_without_its_end_is_not_read(tmp_path: Path, length: int) -> None
     run = execution.read(write(tmp_path / "r", HEAD + body[:length]))
     whole = body[:length].count("\n")
     assert run == Execution(
-        "2", 17, "4", 4711 if whole >= 1 else None, 143 if whole == 3 else None, whole >= 2, False
+        "2",
+        "abc",
+        17,
+        "4",
+        4711 if whole >= 1 else None,
+        143 if whole == 3 else None,
+        whole >= 2,
+        False,
     )
 
 

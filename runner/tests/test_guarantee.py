@@ -252,6 +252,7 @@ def test_a_worker_that_is_stopped_at_any_moment_of_its_start_leaves_a_whole_queu
         worker.terminate()
         assert demo.until_ended(worker) in (0, -signal.SIGTERM)
         assert not demo.spool.names(JobState.RUNNING), demo.report()
+        assert " failed offset=" not in "".join(demo.log(k) for k in range(4)), demo.report()
     demo.worker(1)
     demo.until_state(JobState.DONE, *range(4))
 
@@ -344,3 +345,65 @@ def test_solvers_get_no_service_managers_socket_and_their_share_of_threads(demo:
     assert "NOTIFY_SOCKET" not in environ
     assert environ["SAGE_NUM_THREADS"] == environ["OMP_NUM_THREADS"] == str(demo.config.threads)
     assert os.getpgid(solver.pid) == solver.pid
+
+
+@pytest.mark.parametrize("moment", ["claimed", "started"])
+def test_a_stop_before_the_wrapper_has_told_its_number_is_no_failure(
+    demo: Rig, moment: str
+) -> None:
+    # A shell that waits before it does what it is told, so that the stop comes first.
+    shell = demo.root / "bin" / "sh"
+    shell.parent.mkdir()
+    gate = demo.root / "open"
+    os.mkfifo(gate)
+    shell.write_text(
+        f"""#!/bin/sh
+case "$3" in
+sagequeue-wrapper) [ -e {demo.root}/once ] || {{ touch {demo.root}/once; read -r x <{gate}; }} ;;
+esac
+exec /bin/sh "$@"
+"""
+    )
+    shell.chmod(0o755)
+    demo.orders(0, wait_at=4)
+    path = f"{shell.parent}:{os.environ['PATH']}"
+    worker = demo.worker(1, env={**os.environ, "PATH": path})
+    demo.until(lambda: (demo.root / "once").exists(), "the wrapper's shell")
+    if moment == "claimed":
+        worker.terminate()
+    with open(gate, "w") as fifo:
+        fifo.write("go\n")
+    if moment == "started":
+        demo.until_event("start", 0)
+        worker.terminate()
+    assert demo.until_ended(worker) == 0
+    assert demo.where(0) == [JobState.PENDING]
+    assert "failed" not in demo.log(0)
+    assert "ATTEMPTS" not in demo.job(0)
+
+
+def test_stopping_a_worker_leaves_a_later_execution_of_its_job_alone(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    first = demo.worker(1)
+    demo.until_event("waiting", 0)
+    first.send_signal(signal.SIGSTOP)
+    demo.run("request-stop")
+    demo.run("requeue-running")
+    demo.run("clear-stop")
+    demo.worker(2)
+    second = demo.until_event("waiting", 0, 2)
+    first.send_signal(signal.SIGCONT)
+    first.terminate()
+    assert demo.until_ended(first) == 0
+    assert alive(second.pid)
+    demo.go(0)
+    demo.until_state(JobState.DONE, *range(4))
+    assert len(demo.events("start", 0)) == 2
+
+
+def test_what_left_the_group_with_the_lock_in_its_hand_ends_with_the_workload(demo: Rig) -> None:
+    demo.orders(0, keeper=True)
+    demo.worker(1)
+    keeper = demo.until_event("keeper", 0).gidx
+    demo.until_state(JobState.DONE, 0)
+    assert not alive(keeper)

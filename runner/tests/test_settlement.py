@@ -329,7 +329,7 @@ def test_any_file_of_that_name_is_the_gate_even_a_dangling_link(
     config: Config, tmp_path: Path
 ) -> None:
     gate = config.stop_file_host
-    assert not settlement.gate(config)
+    assert not config.gated
 
     def dangling() -> None:
         gate.symlink_to(tmp_path / "nowhere")
@@ -337,7 +337,7 @@ def test_any_file_of_that_name_is_the_gate_even_a_dangling_link(
     makes: list[Callable[[], object]] = [gate.touch, gate.mkdir, dangling]
     for make in makes:
         make()
-        assert settlement.gate(config)
+        assert config.gated
         gate.rmdir() if gate.is_dir() else gate.unlink()
 
 

@@ -351,3 +351,64 @@ def test_workers_and_threads_of_one_process_do_not_share_a_lock(demo: Rig) -> No
         thread.join()
         assert first is not None
         assert got == [None]
+
+
+def test_a_notebooks_directory_that_is_away_for_a_while_costs_no_attempt(demo: Rig) -> None:
+    scripts = demo.root / "scripts"
+    scripts.mkdir()
+    script = scripts / "solver.py"
+    script.write_bytes(Path(demo.settings["SCRIPT"]).read_bytes())  # type: ignore[arg-type]
+    demo.configure(SCRIPT=script)
+    worker = idle(demo)
+    scripts.rename(demo.root / "away")
+    demo.run("enqueue")
+    demo.until(lambda: "nothing can be started" in demo.said(1), "the worker's words")
+    assert worker.is_running()
+    assert sorted(demo.spool.names(JobState.PENDING)) == sorted(demo.enqueued)
+    (demo.root / "away").rename(scripts)
+    demo.until_state(JobState.DONE, *range(4))
+    assert all("ATTEMPTS" not in demo.job(k) for k in range(4))
+    assert "interrupted offset=0 job=demo_off0 reason=not_started" in demo.log(0)
+
+
+@pytest.mark.parametrize("spoilt", ["log", "lock", "result"])
+def test_a_job_whose_own_files_are_at_fault_does_not_keep_the_others_from_being_solved(
+    demo: Rig, spoilt: str
+) -> None:
+    demo.run("enqueue")
+    path = {
+        "log": demo.config.log_file(0),
+        "lock": demo.spool.lock_file("demo_off0"),
+        "result": demo.spool.result_file("demo_off0"),
+    }[spoilt]
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    demo.worker(1)
+    demo.until_state(JobState.DONE, 1, 2, 3)
+    assert demo.where(0) == [JobState.PENDING]
+    assert "demo_off0 cannot be claimed" in demo.said(1)
+    path.rmdir()
+    demo.until_state(JobState.DONE, 0)
+
+
+def test_a_file_name_that_is_no_text_ends_no_worker(demo: Rig) -> None:
+    demo.run("enqueue")
+    name = os.fsencode(demo.config.pending_dir) + b"/demo_off\xff\xfe.env"
+    with open(name, "w") as file:
+        file.write("OFFSET=1\n")
+    worker = demo.worker(1, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
+    demo.until_state(JobState.DONE, *range(4))
+    assert worker.poll() is None
+    assert os.path.exists(os.fsencode(demo.config.failed_dir) + b"/demo_off\xff\xfe.env")
+
+
+def test_a_last_line_without_its_end_does_not_swallow_ours(demo: Rig) -> None:
+    demo.orders(0, print=[8, "no end"], exit=[8, 3])
+    demo.configure(MAX_FAILED_RETRIES=0)
+    demo.run("enqueue", "--offset", "0")
+    log = demo.config.log_file(0)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("something without an end")
+    demo.worker(1)
+    demo.until_state(JobState.FAILED, 0)
+    assert "something without an end\n[worker 1] start offset=0" in demo.log(0)

@@ -54,8 +54,12 @@ class Candidates:
         heapq.heappush(self._heap, (self._order(name), name))
 
     def put_aside(self, name: str) -> None:
-        """Put away a job that somebody holds, most likely to claim it."""
+        """Put away a job that somebody holds, to claim it most likely, or that can't be claimed."""
         self._aside.append(name)
+
+    def is_aside(self, name: str) -> bool:
+        """Whether the job was put aside and not taken back since."""
+        return name in self._aside
 
     def take_back(self) -> bool:
         """Put what was put aside and is pending still among the candidates again; was there any."""

@@ -1,6 +1,7 @@
 """The `sagequeue` command: one parser, one error boundary, one function per verb."""
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -22,6 +23,10 @@ _EPILOG = """exit status:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit status."""
+    # A file name need not be text; telling of it must not be an error of its own.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     verb: Callable[[argparse.Namespace], int | None] = arguments.verb
     try:

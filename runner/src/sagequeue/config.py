@@ -72,6 +72,11 @@ class Config:
         """Solver threads for one worker, so that all workers together use each core once."""
         return max(1, len(os.sched_getaffinity(0)) // self.workers)
 
+    @property
+    def gated(self) -> bool:
+        """Whether the stop gate is there now."""
+        return os.path.lexists(self.stop_file_host)
+
     def log_file(self, offset: int) -> Path:
         """The log of one offset."""
         return self.log_dir / f"{self.log_prefix}_off{offset}.log"
@@ -92,15 +97,15 @@ class Config:
     def last_gidx(self, offset: int) -> int:
         """The last case done by the state file, -1 when none is; StateCorrupt for nonsense."""
         path = self.state_file(offset)
+        if path is None:
+            return -1
         try:
-            with open(path or os.devnull, "rb") as file:
+            with open(path, "rb") as file:
                 content = file.read(65)
         except FileNotFoundError:
             return -1
         except OSError as error:
             raise StateCorrupt(f"cannot read {path}: {error.strerror}") from None
-        if path is None:
-            return -1
         gidx = int(content) if len(content) <= 64 and _STATE_TEXT.fullmatch(content) else None
         if gidx == -1:
             return -1
@@ -143,7 +148,12 @@ def find(jobset: str | None, env_file: str | None, environ: Mapping[str, str]) -
             f"{what}: {path} does not exist. Configured: {known}. "
             "`ansible-playbook site.yml -e jobset=NAME` configures one"
         )
-    return load(path, {k: v for k, v in environ.items() if k != "JOBSET"} if jobset else environ)
+    if not jobset:
+        return load(path, environ)
+    found = load(path, {key: value for key, value in environ.items() if key != "JOBSET"})
+    if found.jobset != jobset:
+        raise ConfigError(f"{path} is of JOBSET {found.jobset}; was it copied? Correct it there")
+    return found
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:

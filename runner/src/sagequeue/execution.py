@@ -7,10 +7,11 @@ was one. So the record outlives the worker, and whoever comes next can tell what
 
 import contextlib
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagequeue import keyvalue
+from sagequeue import durable, keyvalue
 from sagequeue.jobs import Outcome, now
 
 
@@ -18,6 +19,7 @@ from sagequeue.jobs import Outcome, now
 class Execution:
     """What is known of an execution.
 
+    `word` is its own, unlike every other's: its processes have it in their environment.
     `log_start` is the log's size in bytes before it, `gidx` the state file's number (or word) then,
     `wrapper` the wrapper's process id where the solver runs (None: nothing was started), `rc` the
     workload's exit status as a shell gives it (128 + n for signal n; None: no result came),
@@ -25,6 +27,7 @@ class Execution:
     """
 
     worker: str
+    word: str
     log_start: int
     gidx: str
     wrapper: int | None
@@ -33,15 +36,19 @@ class Execution:
     gate_seen: bool
 
 
-UNKNOWN = Execution("-", 0, "", 0, None, stopped=False, gate_seen=False)
+UNKNOWN = Execution("-", "", 0, "", 0, None, stopped=False, gate_seen=False)
 """An execution whose record cannot be read: something may have run, and all of the log be its."""
 
 
-def begin(path: Path, worker: int, log_start: int, gidx: str) -> None:
-    """Write the head of a new record over what an earlier execution left."""
-    head = {"WORKER": str(worker), "STARTED": now(), "LOG_START": str(log_start), "GIDX": gidx}
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(keyvalue.render(head))
+def begin(path: Path, worker: int, log_start: int, gidx: str) -> str:
+    """Put the head of a new record in the place of an earlier execution's; returns its word.
+
+    For good, before the claim: an old result must not come back to decide a new execution.
+    """
+    word = secrets.token_hex(8)
+    head = {"WORKER": str(worker), "EXECUTION": word, "STARTED": now()}
+    durable.replace(path, keyvalue.render({**head, "LOG_START": str(log_start), "GIDX": gidx}))
+    return word
 
 
 def note_gate(path: Path) -> None:
@@ -65,6 +72,7 @@ def read(path: Path) -> Execution | None:
         rc = values.get("RC", "")
         return Execution(
             worker=values.get("WORKER", "-"),
+            word=values["EXECUTION"],
             log_start=int(values["LOG_START"]),
             gidx=values.get("GIDX", ""),
             wrapper=int(values["PID"]) if "PID" in values else None,
@@ -78,13 +86,13 @@ def read(path: Path) -> Execution | None:
         return UNKNOWN
 
 
-def judge(run: Execution | None, *, complete: bool | None, gate: bool) -> tuple[Outcome, str]:
+def judge(run: Execution, *, complete: bool | None, gate: bool) -> tuple[Outcome, str]:
     """The outcome of an execution and its reason in a word (empty when it needs none).
 
     `complete` is what the state file says of the partition (None: not known), `gate` whether the
     stop gate is there now.
     """
-    if run is None or run.rc is None:
+    if run.rc is None:
         return Outcome.INTERRUPTED, "no_result"
     if run.rc == 0 and complete:
         return Outcome.DONE, ""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sagequeue import durable
 from sagequeue.config import Config
 from sagequeue.jobs import Job, now
 
@@ -85,24 +86,11 @@ def record(config: Config, job: Job, log_start: int, worker: str) -> list[Path]:
         more = {"found_at": now(), "worker": worker, "log": str(config.log_file(job.offset))}
         command = [config.sage_bin, config.script, *config.sage_base_args]
         if not path.exists():
-            _write(path, {**solution, **about, **more, "command": command})
+            finding = {**solution, **about, **more, "command": command}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            durable.replace(path, json.dumps(finding, indent=1) + "\n")
         paths.append(path)
     return paths
-
-
-def _write(path: Path, finding: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(json.dumps(finding, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def read(config: Config) -> list[dict[str, Any]]:

@@ -44,8 +44,11 @@ def now() -> str:
 
 
 def printable(text: str) -> str:
-    """The text with a blank for every control character, so that no terminal obeys it."""
-    return _CONTROL.sub(" ", text)
+    """The text with a blank for every control character, so that no terminal obeys it.
+
+    Bytes of a file name that are no UTF-8 come out as escapes.
+    """
+    return _CONTROL.sub(" ", text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def job_name(jobset: str, offset: object) -> str:

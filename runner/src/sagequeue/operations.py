@@ -85,7 +85,7 @@ def _redo(spool: Spool, offsets: range, tell: Tell) -> set[str]:
                     continue
                 try:
                     spool.redo(lock, state, spool.read(state, name))
-                except MalformedJob as error:
+                except (MalformedJob, IllegalEdge) as error:
                     tell(f"{name} stays in {state}/: {error}; mend or remove the file")
                     continue
             again.add(name)
@@ -132,11 +132,20 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
     solvers = runtime.for_config(config)
     requeued = 0
     for name in sorted(spool.names(JobState.RUNNING)):
+        run = execution.read(spool.result_file(name))
         waiting = LockWaiter(spool.lock_file(name))
         while not waiting.over:
-            runtime.end_solver(solvers, spool.lock_file(name), spool.result_file(name))
+            now = execution.read(spool.result_file(name))
+            if run is not None and now is not None and now.word != run.word:
+                break  # its worker settled it, and it was claimed again meanwhile
+            runtime.end_solver(solvers, spool.lock_file(name), now)
             waiting.join(LockWaiter.AGAIN)
-        with waiting.taken() as lock:
+        if not waiting.over:
+            waiting.give_up()
+            tell(f"{name} was given back, and claimed again")
+            requeued += 1
+            continue
+        with waiting.taken() as lock, contextlib.suppress(IllegalEdge):
             # Its worker may have had the lock first and settled it; that is as good.
             if spool.lies(JobState.RUNNING, name):
                 settlement.settle(spool, lock, name)
@@ -149,7 +158,7 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
 def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
     """Set the stop gate; one that is there keeps its text."""
     gate = config.stop_file_host
-    if settlement.gate(config):
+    if config.gated:
         tell(f"the stop gate is there already: {gate}")
         return
     gate.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +170,7 @@ def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
 def clear_stop(config: Config, *, tell: Tell) -> None:
     """Take the stop gate away; findings stay."""
     gate = config.stop_file_host
-    if not settlement.gate(config):
+    if not config.gated:
         tell(f"there is no stop gate: {gate}")
         return
     spool = Spool(config)

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sagequeue import keyvalue
+from sagequeue import durable, keyvalue
 from sagequeue.jobs import now
 
 
@@ -99,18 +99,25 @@ class LockWaiter(threading.Thread):
         except OSError as error:
             self.result = error
         else:
-            with self._mutex:
-                self.result = lock
-                if self._unwanted:
-                    lock.close()
-        os.eventfd_write(self.event, 1)
+            self.result = lock
+        with self._mutex:
+            if not self._unwanted:
+                os.eventfd_write(self.event, 1)
+                return
+        self._let_go()
 
     def give_up(self) -> None:
         """Not wait any more: whenever the thread gets the lock, it lets go of it at once."""
         with self._mutex:
             self._unwanted = True
-            if isinstance(self.result, Lock):
-                self.result.close()
+            if not self.over:
+                return
+        self._let_go()
+
+    def _let_go(self) -> None:
+        os.close(self.event)
+        if isinstance(self.result, Lock):
+            self.result.close()
 
     @property
     def over(self) -> bool:
@@ -176,8 +183,8 @@ def write_owner(path: Path, worker: int) -> None:
         }
     )
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    durable.write(temporary, text, sync=False)
+    temporary.rename(path)
 
 
 def read_owner(path: Path) -> dict[str, str]:

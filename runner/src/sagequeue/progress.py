@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagequeue import findings, retry, settlement
+from sagequeue import findings, retry
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt
 from sagequeue.jobs import Job, JobState, job_name, printable
@@ -92,7 +92,7 @@ def survey(config: Config) -> Survey:
 
 def gate_reason(config: Config) -> str | None:
     """The stop gate's text in one line without control characters; None when there is no gate."""
-    if not settlement.gate(config):
+    if not config.gated:
         return None
     try:
         with open(config.stop_file_host, "rb") as file:

@@ -55,6 +55,9 @@ def recover(spool: Spool, tell: Say = say) -> bool:
                     try:
                         lock = spool.lock(name)
                         if lock is None:
+                            # Its worker may be dead: then nobody else puts down that there was one.
+                            if state is JobState.RUNNING and spool.config.gated:
+                                execution.note_gate(spool.result_file(name))
                             continue
                         stack.enter_context(lock)
                         if spool.lies(state, name):

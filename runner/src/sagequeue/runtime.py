@@ -7,7 +7,9 @@ of the execution how it ended.
 """
 
 import fcntl
+import math
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -19,14 +21,16 @@ from typing import Protocol
 from sagequeue import execution
 from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError
+from sagequeue.execution import Execution
 from sagequeue.jobs import Job
 
 _SCRIPTS = resources.files("sagequeue") / "scripts"
 WRAPPER = (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
 ENDER = (_SCRIPTS / "ender.sh").read_text(encoding="utf-8")
 
-# What a service manager tells its service is not for the solver: it would answer in our name.
-_PRIVATE = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID")
+# What a service manager tells its service is not for the solver: it would answer in our name, or
+# look like the worker.
+_PRIVATE = re.compile("NOTIFY_SOCKET|WATCHDOG_.*|LISTEN_.*|SUPERVISOR_.*|SAGEQUEUE_.*")
 # Above every number that the descriptors are moved to, so that no move overwrites another's source.
 _FIRST_FREE = 16
 
@@ -40,17 +44,28 @@ class Descriptors:
     record: int
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What a solver's processes can be told by: the job's lock file, the execution's word."""
+
+    job: Path
+    execution: str
+
+
 class Runtime(Protocol):
     """Starts and ends solvers."""
 
-    def launch(self, job: Job, mark: Path, given: Descriptors) -> int:
+    def launch(self, job: Job, marks: Marks, given: Descriptors) -> int:
         """Start the job's solver; the process id of the client, for the caller to reap.
 
         OSError when the client itself cannot be started.
         """
 
-    def end(self, mark: Path, wrapper: int | None) -> None:
-        """End the solver with that mark, gracefully at first, and wait until it is gone."""
+    def end(self, variable: str, wrapper: int) -> None:
+        """End what has `variable` in its environment, gracefully at first; returns when it is gone.
+
+        `wrapper` is the wrapper's process id, or 0.
+        """
 
     def unavailable(self) -> str | None:
         """Why nothing can be started at the moment, or None."""
@@ -61,13 +76,17 @@ def for_config(config: Config) -> Runtime:
     return Podman(config) if config.runtime == "podman" else Local(config)
 
 
-def end_solver(solvers: Runtime, mark: Path, record: Path) -> None:
-    """End the solver with that mark, as far as its execution's record tells of it already."""
-    run = execution.read(record)
-    solvers.end(mark, run.wrapper if run else None)
+def end_solver(solvers: Runtime, mark: Path, run: Execution | None) -> None:
+    """End that execution and no later one of the job; nothing, as long as it has not begun."""
+    if run is None or run.wrapper is None:
+        return
+    if run is execution.UNKNOWN:
+        solvers.end(f"SAGEQUEUE_JOB={mark}", 0)
+    else:
+        solvers.end(f"SAGEQUEUE_EXECUTION={run.word}", run.wrapper)
 
 
-def _arguments(config: Config, job: Job, mark: Path, directory: str) -> list[str]:
+def _arguments(config: Config, job: Job, marks: Marks, directory: str) -> list[str]:
     """The wrapper's argv for one job."""
     script, link = config.script, ""
     if script.endswith(".sage") and not os.path.basename(config.sage_bin).startswith("python"):
@@ -75,8 +94,8 @@ def _arguments(config: Config, job: Job, mark: Path, directory: str) -> list[str
     program = ["-python", f"{link}.py"] if link else [script]
     workload = [config.sage_bin, *program, *config.sage_base_args]
     partition = ["--stride", str(config.stride), "--offset", str(job.offset)]
-    wrapper = ["sh", "-c", WRAPPER, "sagequeue-wrapper", str(mark), directory, script, link]
-    return [*wrapper, *workload, *partition]
+    wrapper = ["sh", "-c", WRAPPER, "sagequeue-wrapper", str(marks.job), marks.execution]
+    return [*wrapper, directory, script, link, *workload, *partition]
 
 
 def _threads(config: Config) -> dict[str, str]:
@@ -85,7 +104,7 @@ def _threads(config: Config) -> dict[str, str]:
 
 
 def _environment(**more: str) -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k not in _PRIVATE} | more
+    return {k: v for k, v in os.environ.items() if not _PRIVATE.fullmatch(k)} | more
 
 
 def _spawn(argv: list[str], given: Descriptors, environ: Mapping[str, str]) -> int:
@@ -113,14 +132,14 @@ class Local:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def launch(self, job: Job, mark: Path, given: Descriptors) -> int:
+    def launch(self, job: Job, marks: Marks, given: Descriptors) -> int:
         """See `Runtime`."""
-        argv = _arguments(self.config, job, mark, os.path.dirname(self.config.script))
+        argv = _arguments(self.config, job, marks, os.path.dirname(self.config.script))
         return _spawn(argv, given, _environment(**_threads(self.config)))
 
-    def end(self, mark: Path, wrapper: int | None) -> None:
+    def end(self, variable: str, wrapper: int) -> None:
         """See `Runtime`."""
-        subprocess.run(_ender(self.config, mark, wrapper), check=False, start_new_session=True)
+        subprocess.run(_ender(self.config, variable, wrapper), check=False, start_new_session=True)
 
     def unavailable(self) -> str | None:
         """See `Runtime`: never, but a configuration that can start nothing is a ConfigError."""
@@ -144,9 +163,9 @@ class Podman:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def launch(self, job: Job, mark: Path, given: Descriptors) -> int:
+    def launch(self, job: Job, marks: Marks, given: Descriptors) -> int:
         """See `Runtime`."""
-        argv = _arguments(self.config, job, mark, self.config.container_workdir)
+        argv = _arguments(self.config, job, marks, self.config.container_workdir)
         threads = [f"--env={name}={value}" for name, value in _threads(self.config).items()]
         command = self._exec("--preserve-fds=3", *threads)
         return _spawn([*command, *argv], given, _environment())
@@ -155,9 +174,9 @@ class Podman:
         workdir = f"--workdir={self.config.container_workdir}"
         return ["podman", "exec", *options, workdir, self.config.service]
 
-    def end(self, mark: Path, wrapper: int | None) -> None:
+    def end(self, variable: str, wrapper: int) -> None:
         """See `Runtime`. A container that is not running has no solver left."""
-        command = [*self._exec(), *_ender(self.config, mark, wrapper)]
+        command = [*self._exec(), *_ender(self.config, variable, wrapper)]
         subprocess.run(
             command, check=False, start_new_session=True, stdin=subprocess.DEVNULL,
             capture_output=True, env=_environment(),
@@ -184,6 +203,6 @@ class Podman:
         return None if status == "running" else f"container {self.config.service} is {status}"
 
 
-def _ender(config: Config, mark: Path, wrapper: int | None) -> list[str]:
-    grace = str(max(0, round(config.stop_grace)))
-    return ["sh", "-c", ENDER, "sagequeue-ender", str(mark), str(wrapper or 0), grace]
+def _ender(config: Config, variable: str, wrapper: int) -> list[str]:
+    grace = str(math.ceil(config.stop_grace))
+    return ["sh", "-c", ENDER, "sagequeue-ender", variable, str(wrapper), grace]

@@ -37,8 +37,12 @@ def log_line(config: Config, offset: int, worker: object, word: str, **pairs: ob
     """Append `[worker N] word offset=K … at TIME` to the offset's log."""
     said = "".join(f" {key}={value}" for key, value in pairs.items() if value not in (None, ""))
     line = f"[worker {worker}] {word} offset={offset}{said} at {jobs.now()}\n"
-    fd = os.open(config.log_file(offset), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    with open(fd, "ab") as file:
+    fd = os.open(config.log_file(offset), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    with open(fd, "r+b", buffering=0) as file:
+        # What the workload left without a line end must not swallow ours.
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            line = f"\n{line}"
         file.write(line.encode("utf-8"))
 
 
@@ -57,6 +61,10 @@ def settle(spool: Spool, lock: Lock, name: str) -> Settled:
         spool.reject(lock, JobState.RUNNING)
         return Settled(Outcome.FAILED, error.reason, JobState.FAILED, found)
     if run is None or (run.wrapper is None and run.rc is None):
+        if run is not None:
+            log_line(
+                config, job.offset, run.worker, Outcome.INTERRUPTED, job=name, reason=NOT_STARTED
+            )
         spool.release(lock)
         return Settled(Outcome.INTERRUPTED, NOT_STARTED, JobState.PENDING, found)
 
@@ -84,11 +92,6 @@ def settle(spool: Spool, lock: Lock, name: str) -> Settled:
     return Settled(outcome, reason, JobState.FAILED, found)
 
 
-def gate(config: Config) -> bool:
-    """Whether the stop gate is there."""
-    return os.path.lexists(config.stop_file_host)
-
-
 def state_word(config: Config, offset: int) -> str:
     """The state file's number, or a word that differs from every number."""
     try:
@@ -112,9 +115,9 @@ def _judge(config: Config, job: Job, run: Execution) -> tuple[Outcome, str]:
     try:
         complete = config.complete(job.offset)
     except StateCorrupt:
-        outcome, reason = execution.judge(run, complete=False, gate=gate(config))
+        outcome, reason = execution.judge(run, complete=False, gate=config.gated)
         return outcome, "state_corrupt" if outcome is Outcome.FAILED else reason
-    return execution.judge(run, complete=complete, gate=gate(config))
+    return execution.judge(run, complete=complete, gate=config.gated)
 
 
 def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> Job:

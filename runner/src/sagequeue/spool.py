@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sagequeue import jobs, owner
+from sagequeue import durable, jobs, owner
 from sagequeue.config import Config
 from sagequeue.exceptions import IllegalEdge, MalformedJob, SagequeueError
 from sagequeue.jobs import RETRY, Job, JobState, Outcome
@@ -21,7 +21,7 @@ from sagequeue.owner import Lock
 
 SUFFIX = ".env"
 _OWNER = ".env.owner"
-# From so many files on, one sync of everything is cheaper than one fsync each.
+# From so many files on, one sync of every filesystem is cheaper than one fsync each.
 _SYNC_ALL = 100
 
 
@@ -236,7 +236,7 @@ class Spool:
         finally:
             unsynced, self._unsynced = self._unsynced, None
             for path in sorted(unsynced):
-                _fsync_dir(path)
+                durable.sync_directory(path)
 
     # The mechanism
 
@@ -272,11 +272,7 @@ class Spool:
     def _write(self, state: JobState, job: Job, *, sync: bool = True) -> str:
         """A complete file under a temporary name that no listing shows."""
         path = self._temporary(state, job.name)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
-        with open(fd, "wb", buffering=0) as file:
-            file.write(job.render().encode("utf-8"))
-            if sync:
-                os.fsync(fd)
+        durable.write(path, job.render(), sync=sync)
         return path
 
     def _forget(self, name: str) -> None:
@@ -288,14 +284,6 @@ class Spool:
     def _sync(self, *states: JobState) -> None:
         for state in states:
             if self._unsynced is None:
-                _fsync_dir(self.dirs[state])
+                durable.sync_directory(self.dirs[state])
             else:
                 self._unsynced.add(self.dirs[state])
-
-
-def _fsync_dir(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -7,8 +7,7 @@ asked every SLEEP_EMPTY seconds.
 import os
 import select
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -21,13 +20,13 @@ _GOES = flags.DELETE | flags.MOVED_FROM | flags.DELETE_SELF | flags.MOVE_SELF
 
 
 class Watch:
-    """Names that appear in (or, with `goes`, leave) one directory since the last `take`."""
+    """Names that appeared in (or, with `goes`, also left) one directory since the last `take`."""
 
     def __init__(self, directory: Path, *, goes: bool = False) -> None:
         self.inotify: INotify | None = None
         try:
             self.inotify = INotify()
-            self.inotify.add_watch(directory, _GOES if goes else _APPEARS)
+            self.inotify.add_watch(directory, _APPEARS | _GOES if goes else _APPEARS)
         except OSError:
             self.close()
 
@@ -80,13 +79,3 @@ class Signals:
         poll.poll(min(limits) * 1000)
         with suppress(BlockingIOError):
             os.read(self._read, 4096)
-
-
-@contextmanager
-def watching(directory: Path, *, goes: bool = False) -> Iterator[Watch]:
-    """A `Watch` that is closed at the end."""
-    watch = Watch(directory, goes=goes)
-    try:
-        yield watch
-    finally:
-        watch.close()

@@ -13,15 +13,22 @@ from enum import Enum, auto
 from sagequeue import execution, recovery, runtime, settlement
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
-from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob
+from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob
+from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState, Outcome, printable
 from sagequeue.owner import Lock, LockWaiter, read_owner, try_lock, write_owner
-from sagequeue.runtime import Descriptors
+from sagequeue.runtime import Descriptors, Marks
 from sagequeue.spool import Spool
-from sagequeue.watch import Signals, Watch, watching
+from sagequeue.watch import Signals, Watch
 
 # Seconds before what went wrong is tried again; doubled each time.
 _FIRST_PAUSE, _LAST_PAUSE = 0.005, 30.0
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+# What is wrong with the machine is wrong with every job; other errors are of one job's files.
+_EVERYBODYS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK),
+)
 
 
 class Turn(Enum):
@@ -55,7 +62,7 @@ class Worker:
         self.signals = Signals()
         self.candidates = Candidates(self.spool)
         # Kept open: closing an inotify instance takes the kernel 10 ms and more.
-        self.gate_watch = Watch(config.stop_file_host.parent)
+        self.gate_watch = Watch(config.stop_file_host.parent, goes=True)
         self.started_nothing = False
 
     def run(self) -> None:
@@ -112,24 +119,37 @@ class Worker:
         """Claim one job and see it through, or say why there is none to be had."""
         self.reap()
         self.gate_watch.take()  # a gate that came and went before this is of no account
-        if settlement.gate(self.config):
+        if self.config.gated:
             return Turn.GATED
-        if self.started_nothing and (reason := self.runtime.unavailable()):
+        if self.started_nothing and (reason := self.unavailable()):
             self.say(f"nothing can be started: {reason}")
             return Turn.UNAVAILABLE
         self.candidates.refresh()
         while (name := self.candidates.take()) is not None:
             with contextlib.ExitStack() as stack:
-                lock = self.spool.lock(name)
+                try:
+                    lock = self.spool.lock(name)
+                except OSError as error:
+                    self.put_aside(name, error)
+                    continue
                 if lock is None:
                     self.candidates.put_aside(name)
                     continue
                 stack.enter_context(lock)
                 if not self.start(lock, name):
+                    if self.candidates.is_aside(name):
+                        continue
                     return Turn.GO_ON
             # Closed here, the lock is the solver's alone: getting it again means it has ended.
             return self.attend(name)
         return Turn.BUSY if self.candidates.take_back() else Turn.IDLE
+
+    def unavailable(self) -> str | None:
+        """Why nothing can be started now: the container is out, the script's disk away."""
+        try:
+            return self.runtime.unavailable()
+        except ConfigError as error:
+            return str(error)
 
     def start(self, lock: Lock, name: str) -> bool:
         """Claim the job and start its solver; False when another took it or it went elsewhere."""
@@ -141,27 +161,38 @@ class Worker:
             self.say(f"{name} goes to failed/, {error}")
             self.spool.reject(lock, JobState.PENDING)
             return False
-        log_file, record_file = self.config.log_file(job.offset), self.spool.result_file(name)
+        record_file = self.spool.result_file(name)
         with contextlib.ExitStack() as stack:
-            log = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            stack.callback(os.close, log)
-            self.spool.claimable(lock)
-            gidx = settlement.state_word(self.config, job.offset)
-            execution.begin(record_file, self.number, os.fstat(log).st_size, gidx)
-            record = os.open(record_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            stack.callback(os.close, record)
+            try:
+                log = os.open(self.config.log_file(job.offset), _APPEND | os.O_CREAT, 0o666)
+                stack.callback(os.close, log)
+                self.spool.claimable(lock)
+                gidx = settlement.state_word(self.config, job.offset)
+                word = execution.begin(record_file, self.number, os.fstat(log).st_size, gidx)
+                record = os.open(record_file, _APPEND)
+                stack.callback(os.close, record)
+            except OSError as error:
+                self.put_aside(name, error)
+                return False
             self.spool.claim(lock)
             self.own(name)
-            if settlement.gate(self.config) or self.signals.stop:
+            if self.config.gated or self.signals.stop:
                 self.spool.release(lock)
                 return False
-            return self.launch(lock, job, Descriptors(lock.fd, log, record))
+            return self.launch(lock, job, word, Descriptors(lock.fd, log, record))
 
-    def launch(self, lock: Lock, job: Job, given: Descriptors) -> bool:
+    def put_aside(self, name: str, error: OSError) -> None:
+        """Leave a job whose own files are at fault; raises what is wrong with every job."""
+        if error.errno in _EVERYBODYS:
+            raise error
+        self.say(f"{name} cannot be claimed: {error}; going on with the others")
+        self.candidates.put_aside(name)
+
+    def launch(self, lock: Lock, job: Job, word: str, given: Descriptors) -> bool:
         """Start the solver of a claimed job; False when it could not be, and the job has gone."""
         try:
             settlement.log_line(self.config, job.offset, self.number, "start", job=job.name)
-            self.runtime.launch(job, self.spool.lock_file(job.name), given)
+            self.runtime.launch(job, Marks(self.spool.lock_file(job.name), word), given)
         except OSError as error:
             if error.errno == errno.E2BIG:
                 self.say(f"{job.name} goes to failed/: its command is too long to be executed")
@@ -174,17 +205,24 @@ class Worker:
     def attend(self, name: str) -> Turn:
         """Wait until nothing holds the job's lock, then settle it."""
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
+        attended = _word(execution.read(record))
         waiting = LockWaiter(mark)
         gate, noted = self.config.stop_file_host, False
         wait = functools.partial(self.signals.wait, None, waiting.event, self.gate_watch)
         try:
             while not waiting.over:
+                run = execution.read(record)
+                if _word(run) != attended:
+                    # Somebody settled it, and it may be another worker's solver by now.
+                    waiting.give_up()
+                    return Turn.GO_ON
                 came = self.gate_watch.take() or ()
-                if not noted and (gate.name in came or settlement.gate(self.config)):
-                    execution.note_gate(record)
-                    noted = True
+                if not noted and (gate.name in came or self.config.gated):
+                    with contextlib.suppress(OSError):  # a full disk; at the next look, then
+                        execution.note_gate(record)
+                        noted = True
                 if self.signals.stop:
-                    runtime.end_solver(self.runtime, mark, record)
+                    runtime.end_solver(self.runtime, mark, run)
                     waiting.join(LockWaiter.AGAIN)
                 else:
                     wait(polling=self.config.sleep_empty)
@@ -206,13 +244,16 @@ class Worker:
 
     def wait_for_gate(self) -> None:
         """Return when the stop gate is gone, or at a signal."""
-        with watching(self.config.stop_file_host.parent, goes=True) as watch:
-            while settlement.gate(self.config) and not self.signals.stop:
-                self.signals.wait(None, watch, polling=self.config.sleep_empty)
-                watch.take()
+        while self.config.gated and not self.signals.stop:
+            self.signals.wait(None, self.gate_watch, polling=self.config.sleep_empty)
+            self.gate_watch.take()
 
     def reap(self) -> None:
         """Let go of the clients that have ended."""
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
+
+
+def _word(run: Execution | None) -> str | None:
+    return None if run is None else run.word

@@ -1,20 +1,20 @@
 # Runs one workload where it runs, on the host or in the container, and says how it ended.
 #
-#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK DIRECTORY SCRIPT LINK COMMAND [ARG ...]
+#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK EXECUTION DIRECTORY SCRIPT LINK COMMAND [ARG ...]
 #
 # Descriptors: 3 the job's lock, which the workload inherits and so holds; 4 the log; 5 the record
 # of the execution, which gets this process's id and, last of all, the result.
-# MARK is the lock's path: in the environment of everything the workload starts, it tells whose it
-# is even when descriptors were closed and process groups left. LINK, if not empty, says that COMMAND
-# is Sage and what to run is LINK.py: SCRIPT under a name of this job's own, preparsed. Sage would do
-# both by itself, but into one file for all jobs, and it would start a cleaner that inherits the lock
-# and lives on as long as any Sage does.
-mark=$1 directory=$2 script=$3 link=$4
-shift 4
+# MARK is the lock's path, EXECUTION the execution's own word: in the environment of everything the
+# workload starts, they tell whose it is even when descriptors were closed and process groups left.
+# LINK, if not empty, says that COMMAND is Sage and what to run is LINK.py: SCRIPT under a name of
+# this job's own, preparsed. Sage would do both by itself, but into one file for all jobs, and it
+# would start a cleaner that inherits the lock and lives on as long as any Sage does.
+mark=$1 execution=$2 directory=$3 script=$4 link=$5
+shift 5
 exec </dev/null >&4 2>&4
 
 strays() {
-    grep -lsxzF -e "SAGEQUEUE_JOB=$mark" /proc/[0-9]*/environ | tr -cd '0-9\n'
+    LC_ALL=C grep -lsxzF -e "SAGEQUEUE_JOB=$mark" /proc/[0-9]*/environ | tr -cd '0-9\n'
 }
 
 child='' stopped='' seen=''
@@ -24,7 +24,13 @@ end() {
     [ -z "$child" ] || kill -s TERM -- "-$child" 2>/dev/null || kill -s TERM "$child" 2>/dev/null
 }
 trap end TERM INT HUP
-printf 'PID=%s\n' "$$" >&5
+
+# What is wrong up to here is wrong with the machine: without its process id in the record nothing
+# was started, and nothing is held against the job.
+cd "$directory" || exit
+[ -r "$script" ] || { echo "sagequeue: cannot read $script"; exit; }
+command -v "$1" >/dev/null || { echo "sagequeue: there is no $1"; exit; }
+printf 'PID=%s\n' "$$" >&5 || exit
 
 # We have the lock, so whatever is left of an earlier execution of this offset has lost it.
 while pids=$(strays) && [ -n "$pids" ]; do
@@ -32,13 +38,14 @@ while pids=$(strays) && [ -n "$pids" ]; do
     sleep 0.05
 done
 
-cd "$directory" || { printf 'RC=126\n' >&5; exit; }
+# Not exported: `strays` would find its own grep.
+marked() { SAGEQUEUE_JOB=$mark SAGEQUEUE_EXECUTION=$execution exec "$@"; }
 if [ -n "$link" ]; then
     rm -f -- "$link.py"
-    ln -sfn -- "$script" "$link" && "$1" -preparse "$link" 3>&- 5>&- && [ -f "$link.py" ] ||
-        { printf 'RC=126\n' >&5; exit; }
+    ln -sfn -- "$script" "$link" && (marked "$1" -preparse "$link" 3>&- 4>&- 5>&-) &&
+        [ -f "$link.py" ] || exit
 fi
-SAGEQUEUE_JOB=$mark setsid "$@" 4>&- 5>&- &
+marked setsid "$@" 4>&- 5>&- &
 child=$!
 [ -z "$stopped" ] || end
 
@@ -52,8 +59,13 @@ while [ -n "$seen" ]; do
     [ "$again" -eq 127 ] || status=$again
 done
 
-# The group ends with its leader: the rest of it may hold no lock.
-while kill -s KILL -- "-$child" 2>/dev/null && [ -n "$(strays)" ]; do
+# The group ends with its leader, and so does what left the group: neither may outlive the result.
+while
+    kill -s KILL -- "-$child" 2>/dev/null
+    pids=$(strays)
+    [ -n "$pids" ]
+do
+    kill -s KILL $pids 2>/dev/null
     sleep 0.05
 done
 [ -z "$link" ] || rm -f -- "$link" "$link.py"

@@ -1,0 +1,31 @@
+"""Files that are complete or not there: temporary name, fsync, rename, fsync of the directory."""
+
+import os
+from pathlib import Path
+
+
+def write(path: str | Path, text: str, *, sync: bool = True, mode: int = 0o666) -> None:
+    """Write the text to `path`, through to the disk with `sync`; the name is not synced yet."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with open(fd, "wb") as file:
+        file.write(text.encode("utf-8"))
+        file.flush()
+        if sync:
+            os.fsync(fd)
+
+
+def replace(path: Path, text: str) -> None:
+    """Put a complete file in the place of `path`, for good when this returns."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    write(temporary, text)
+    temporary.rename(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the renames into and out of a directory last."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
