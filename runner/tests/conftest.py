@@ -1,16 +1,14 @@
 """A jobset in a temporary directory, and the way a test puts job files into its queue."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kinds import Put
 from sagequeue import config as configuration
 from sagequeue import keyvalue
 from sagequeue.config import Config
 from sagequeue.jobs import JobState, job_name
 from sagequeue.spool import Spool
-
-Put = Callable[..., str]
 
 
 @pytest.fixture

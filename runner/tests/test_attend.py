@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Put
+from kinds import Put
 from sagequeue import execution, worker
 from sagequeue.config import Config
 from sagequeue.jobs import JobState

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Put
+from kinds import Put
 from sagequeue import __version__, cli, findings, keyvalue
 from sagequeue import config as configuration
 from sagequeue.config import Config
@@ -290,7 +290,8 @@ def test_found_shows_what_was_found_and_where_its_record_is(
     assert said()[0] == ["demo: nothing found so far"]
     lines = "[t] START gidx=4 x\nSAT found for J = [0, 1]\nFound perm: [" + "1, " * 100 + "0]\n"
     config.log_file(0).write_text(lines)
-    (path,) = findings.record(config, Job("demo", 0), 0, "1")
+    findings.record(config, Job("demo", 0), 0, "1")
+    (path,) = config.results_dir.glob("*.json")
     assert cli.main(["found"]) == 0
     out, _ = said()
     assert out[0].startswith("found: offset 0, gidx 4, ")

@@ -31,7 +31,10 @@ def scan(path: Path, text: str | bytes, start: int = 0) -> list[dict[str, Any]]:
 
 def record(spool: Spool, text: str, start: int = 0) -> list[Path]:
     spool.config.log_file(0).write_text(text)
-    return findings.record(spool.config, JOB, start, "1")
+    total, _ = findings.record(spool.config, JOB, start, "1")
+    paths = sorted(spool.config.results_dir.glob("*.json"))
+    assert total <= len(paths)
+    return paths
 
 
 def test_a_solution_is_its_lines_its_case_and_their_values(tmp_path: Path) -> None:
@@ -206,3 +209,17 @@ def test_what_is_no_finding_is_passed_over(config: Config, spool: Spool) -> None
     (config.results_dir / ".demo_off0_x.json.tmp").write_text("{}")
     (config.results_dir / "directory.json").mkdir()
     assert findings.read(config) == []
+
+
+def test_a_solution_that_may_not_be_printed_to_its_end_is_left_for_the_next_look(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    text = "[t] START gidx=4 local=0\nSAT found for J = [0]\nFound perm: [1,0]\n[t] DONE  gidx=4\n"
+    for end in range(len(text) - 1):
+        log.write_text(text[:end])
+        seen = list(findings.scan(log, 0, live=True))
+        assert seen == []
+    log.write_text(text)
+    assert list(findings.scan(log, 0, live=True)) == list(findings.scan(log, 0))
+    assert len(list(findings.scan(log, 0, live=True))) == 1

@@ -407,3 +407,37 @@ def test_what_left_the_group_with_the_lock_in_its_hand_ends_with_the_workload(de
     keeper = demo.until_event("keeper", 0).gidx
     demo.until_state(JobState.DONE, 0)
     assert not alive(keeper)
+
+
+def test_what_a_solver_without_a_worker_printed_is_recorded_while_it_works_on(demo: Rig) -> None:
+    demo.orders(0, print=[0, "FOUND perfect number: 6"], wait_at=4)
+    worker = demo.worker(1)
+    demo.until_event("waiting", 0)
+    worker.kill()
+    worker.wait()
+    demo.run("recover")
+    assert "FOUND perfect number: 6" in demo.run("found").stdout
+    assert demo.where(0) == [JobState.RUNNING]
+    demo.run("recover")
+    demo.go(0)
+    demo.until_free(0)
+    demo.run("recover")
+    assert len(list(demo.config.results_dir.glob("*.json"))) == 1
+    assert demo.log(0).count("] found offset=0") == 1
+
+
+def test_requeue_running_beside_living_workers_costs_nothing(demo: Rig) -> None:
+    for offset in range(4):
+        demo.orders(offset, wait_at=offset + 4)
+    workers = [demo.worker(number) for number in (1, 2, 3)]
+    for offset in range(3):
+        demo.until_event("waiting", offset)
+    for count in (2, 3):
+        demo.run("requeue-running")
+        demo.until(lambda count=count: len(demo.events("waiting")) >= 3 * count, "another round")
+    assert not demo.spool.names(JobState.FAILED), demo.report()
+    for worker in workers:
+        worker.terminate()
+    assert {demo.until_ended(worker) for worker in workers} == {0}
+    assert all("ATTEMPTS" not in demo.job(k) for k in range(4))
+    assert sorted(demo.spool.names(JobState.PENDING)) == sorted(demo.enqueued)

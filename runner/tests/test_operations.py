@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Put
+from kinds import Put
 from sagequeue import execution, findings, operations
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, SagequeueError

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from conftest import Put
+from kinds import Put
 from rich.console import Console
 from sagequeue import keyvalue, progress, view
 from sagequeue.config import Config

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from conftest import Put
+from kinds import Put
 from sagequeue import execution, keyvalue, recovery
 from sagequeue.config import Config
 from sagequeue.jobs import JobState

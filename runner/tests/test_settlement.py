@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Put
+from kinds import Put
 from sagequeue import execution, findings, recovery, settlement
 from sagequeue.config import Config
 from sagequeue.jobs import JobState, Outcome

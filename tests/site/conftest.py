@@ -3,13 +3,10 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-CopyProject = Callable[[Path], Path]
+from project import ROOT, CopyProject
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, CopyProject
+from project import ROOT, CopyProject
 
 # What a minimal system has besides Python.
 TOOLS = [

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import CopyProject
 from inotify_simple import INotify, flags
+from project import CopyProject
 
 Record = dict[str, object]
 

@@ -1,7 +1,8 @@
 """Solutions that workloads print, kept as one JSON record each in `results/`.
 
 A solution is a log line that starts with `SAT found for ` or `FOUND `; the lines after it that
-start with `Found ` or `Verified ` belong to it, and the `START` line before it gives its gidx.
+start with `Found ` or `Verified `, up to one that starts with `[`, belong to it, and the `START`
+line before it gives its gidx.
 """
 
 import hashlib
@@ -19,20 +20,23 @@ from sagequeue.jobs import Job, now
 _SOLUTION = re.compile(r"(?:SAT found for|FOUND) (.*)")
 _DETAIL = re.compile(r"(?:Found|Verified) (.+)")
 _START = re.compile(r"\[[^]]*\] START .*?\bgidx=([0-9]{1,18})\b")
-_RUNNER = re.compile(r"\[worker [^]]*\] ")
 # What is longer than this is no line that anybody reads.
 _LONGEST = 1 << 20
 _PAIR = re.compile(r"\s*([^=:]+?)\s*[=:]\s*(.+)")
 
 
-def scan(log: Path, start: int) -> Iterator[dict[str, Any]]:
+def scan(log: Path, start: int, *, live: bool = False) -> Iterator[dict[str, Any]]:
     """Each solution printed in the log from byte `start` on: its `gidx`, `lines` and values.
 
     A line that reads `Found perm: [1,0]` gives the value `perm`, parsed as JSON where it is JSON.
+    With `live` the solver is at work still: what it may not have printed to the end is left out.
     """
     gidx: int | None = None
     found: dict[str, Any] | None = None
-    for line in _lines(log, start):
+    for line in _lines(log, start, live=live):
+        if found and line.startswith("["):
+            yield found
+            found = None
         if case := _START.match(line):
             gidx = int(case[1])
         if solution := _SOLUTION.match(line):
@@ -42,19 +46,18 @@ def scan(log: Path, start: int) -> Iterator[dict[str, Any]]:
         elif found and (detail := _DETAIL.match(line)):
             found["lines"].append(line)
             found = {**_value(detail[1]), **found}
-        elif found and _RUNNER.match(line):
-            yield found
-            found = None
-    if found:
+    if found and not live:
         yield found
 
 
-def _lines(log: Path, start: int) -> Iterator[str]:
+def _lines(log: Path, start: int, *, live: bool) -> Iterator[str]:
     try:
         with open(log, "rb") as file:
             # Shorter than it was: somebody truncated it, and what follows is new.
             file.seek(start if start <= os.fstat(file.fileno()).st_size else 0)
             while raw := file.readline(_LONGEST):
+                if live and not raw.endswith(b"\n"):
+                    return
                 yield raw.decode("utf-8", errors="replace").rstrip("\r\n")
     except FileNotFoundError:
         return
@@ -72,25 +75,30 @@ def _value(text: str) -> dict[str, Any]:
     return {pair[1].replace(" ", "_"): value}
 
 
-def record(config: Config, job: Job, log_start: int, worker: str) -> list[Path]:
-    """Write a record for each solution in the execution's part of the log; returns their paths.
+def record(
+    config: Config, job: Job, log_start: int, worker: str, *, live: bool = False
+) -> tuple[int, int]:
+    """Write a record for each solution in the execution's part of the log: how many, how many new.
 
     The same solution, printed again by a later execution, keeps its first record.
     """
-    paths = []
-    for solution in scan(config.log_file(job.offset), log_start):
+    total = new = 0
+    log = config.log_file(job.offset)
+    for solution in scan(log, log_start, live=live):
         words = "\n".join((str(solution["gidx"]), *solution["lines"]))
         digest = hashlib.sha256(words.encode()).hexdigest()[:12]
         path = config.results_dir / f"{job.name}_{digest}.json"
+        total += 1
+        if path.exists():
+            continue
         about = {"jobset": config.jobset, "offset": job.offset, "stride": config.stride}
-        more = {"found_at": now(), "worker": worker, "log": str(config.log_file(job.offset))}
+        more = {"found_at": now(), "worker": worker, "log": str(log)}
         command = [config.sage_bin, config.script, *config.sage_base_args]
-        if not path.exists():
-            finding = {**solution, **about, **more, "command": command}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            durable.replace(path, json.dumps(finding, indent=1) + "\n")
-        paths.append(path)
-    return paths
+        path.parent.mkdir(parents=True, exist_ok=True)
+        finding = {**solution, **about, **more, "command": command}
+        durable.replace(path, json.dumps(finding, indent=1) + "\n")
+        new += 1
+    return total, new
 
 
 def read(config: Config) -> list[dict[str, Any]]:

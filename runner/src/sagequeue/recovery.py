@@ -55,9 +55,8 @@ def recover(spool: Spool, tell: Say = say) -> bool:
                     try:
                         lock = spool.lock(name)
                         if lock is None:
-                            # Its worker may be dead: then nobody else puts down that there was one.
-                            if state is JobState.RUNNING and spool.config.gated:
-                                execution.note_gate(spool.result_file(name))
+                            if state is JobState.RUNNING:
+                                _look(spool, name)
                             continue
                         stack.enter_context(lock)
                         if spool.lies(state, name):
@@ -67,6 +66,15 @@ def recover(spool: Spool, tell: Say = say) -> bool:
         _drop_stale_owners(spool, tell)
     tell(line("summary", jobset=spool.config.jobset, **{key: counts[key] for key in COUNTS}))
     return True
+
+
+def _look(spool: Spool, name: str) -> None:
+    """Put down what is to be seen of a living execution: its worker may be dead."""
+    record = spool.result_file(name)
+    if run := execution.read(record):
+        settlement.record_findings(spool.config, name, run, live=True)
+    if spool.config.gated:
+        execution.note_gate(record)
 
 
 def _running(spool: Spool, lock: Lock, name: str, tell: Say) -> str:

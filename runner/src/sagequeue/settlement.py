@@ -54,7 +54,7 @@ def settle(spool: Spool, lock: Lock, name: str) -> Settled:
     config = spool.config
     run = execution.read(spool.result_file(name))
     # Before anything else, and by the name: the file may have been spoilt meanwhile.
-    found = _record_findings(config, name, run) if run else 0
+    found = record_findings(config, name, run) if run else 0
     try:
         job = spool.read(JobState.RUNNING, name)
     except MalformedJob as error:
@@ -100,14 +100,16 @@ def state_word(config: Config, offset: int) -> str:
         return "corrupt"
 
 
-def _record_findings(config: Config, name: str, run: Execution) -> int:
+def record_findings(config: Config, name: str, run: Execution, *, live: bool = False) -> int:
+    """Record what the execution printed so far; how many solutions that is."""
     digits = name.removeprefix(jobs.job_name(config.jobset, ""))
     if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
         return 0
     offset = int(digits)
-    found = len(findings.record(config, Job(config.jobset, offset), run.log_start, run.worker))
-    if found:
-        log_line(config, offset, run.worker, Outcome.FOUND, job=name, solutions=found)
+    job = Job(config.jobset, offset)
+    found, new = findings.record(config, job, run.log_start, run.worker, live=live)
+    if new:
+        log_line(config, offset, run.worker, Outcome.FOUND, job=name, solutions=new)
     return found
 
 

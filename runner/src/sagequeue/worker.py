@@ -8,6 +8,7 @@ import contextlib
 import errno
 import functools
 import os
+import time
 from enum import Enum, auto
 
 from sagequeue import execution, recovery, runtime, settlement
@@ -19,7 +20,7 @@ from sagequeue.jobs import Job, JobState, Outcome, printable
 from sagequeue.owner import Lock, LockWaiter, read_owner, try_lock, write_owner
 from sagequeue.runtime import Descriptors, Marks
 from sagequeue.spool import Spool
-from sagequeue.watch import Signals, Watch
+from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
 
 # Seconds before what went wrong is tried again; doubled each time.
 _FIRST_PAUSE, _LAST_PAUSE = 0.005, 30.0
@@ -207,7 +208,7 @@ class Worker:
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
         attended = _word(execution.read(record))
         waiting = LockWaiter(mark)
-        gate, noted = self.config.stop_file_host, False
+        gate, noted, looked = self.config.stop_file_host, False, time.monotonic()
         wait = functools.partial(self.signals.wait, None, waiting.event, self.gate_watch)
         try:
             while not waiting.over:
@@ -217,6 +218,10 @@ class Worker:
                     waiting.give_up()
                     return Turn.GO_ON
                 came = self.gate_watch.take() or ()
+                if run is not None and time.monotonic() - looked >= SAFETY_SECONDS:
+                    looked = time.monotonic()
+                    with contextlib.suppress(OSError):  # a full disk waits for the next look
+                        settlement.record_findings(self.config, name, run, live=True)
                 if not noted and (gate.name in came or self.config.gated):
                     with contextlib.suppress(OSError):  # a full disk; at the next look, then
                         execution.note_gate(record)
