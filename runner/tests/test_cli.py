@@ -287,7 +287,7 @@ def test_found_shows_what_was_found_and_where_its_record_is(
     config: Config, spool: Spool, said: Said
 ) -> None:
     assert cli.main(["found"]) == 0
-    assert said()[0] == ["demo: nothing found so far"]
+    assert said()[0] == ["demo: nothing found so far (`sagequeue progress` says how far it is)"]
     lines = "[t] START gidx=4 x\nSAT found for J = [0, 1]\nFound perm: [" + "1, " * 100 + "0]\n"
     config.log_file(0).write_text(lines)
     findings.record(config, Job("demo", 0), 0, "1")

@@ -426,7 +426,7 @@ def test_purge_refuses_while_a_solver_lives_and_removes_nothing(
     before = states(spool)
     with pytest.raises(Busy, match="nothing was removed: demo_off0 is running") as caught:
         operations.purge(config, {}, tell=told)
-    assert "sagequeue requeue-running" in str(caught.value)
+    assert "sagequeue request-stop" in str(caught.value)
     assert states(spool) == before
     assert told == []
 

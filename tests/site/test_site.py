@@ -231,6 +231,17 @@ def test_stopped_workers_start_again_and_the_operators_stop_gate_stays(site: Sit
     site.await_solvers("endless", 2)
 
 
+def test_another_stride_is_refused_while_there_are_jobs_for_the_old_one(site: Site) -> None:
+    site.jobsets(quick=QUICK, endless=ENDLESS | {"stride": 5})
+    try:
+        assert "jobs for stride 3, which are other partitions" in site.refused(
+            "-e", "jobset=endless"
+        )
+        assert len(site.solvers("endless")) == 2
+    finally:
+        site.jobsets(quick=QUICK, endless=ENDLESS)
+
+
 def test_a_workload_that_the_user_changed_is_kept_and_said_to_be_theirs(site: Site) -> None:
     script = site.notebooks / "template.sage"
     ours = script.read_bytes()
@@ -277,6 +288,7 @@ def assert_nothing_written(site: Site) -> None:
         ({"quick": QUICK | {"workers": 4}}, [], "4 workers for 3 partitions"),
         ({"quick": QUICK | {"args": "--resume --stride 3"}}, [], "args holds --stride or --offset"),
         ({"quick": QUICK | {"args": "--offset=3"}}, [], "args holds --stride or --offset"),
+        ({"quick": QUICK | {"args": "--stop_file {stop_fil}"}}, [], "args holds {stop_fil}, which"),
         ({"quick": QUICK | {"state_file": "state.txt"}}, [], "must have {stride} and {offset}"),
         ({"copy": QUICK}, [], "quick and copy have the same state files"),
         ({"quick": QUICK | {"script": "mine.sage"}}, [], "there is no mine.sage in"),

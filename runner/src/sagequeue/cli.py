@@ -237,7 +237,7 @@ def _found(arguments: argparse.Namespace) -> None:
             Console(highlight=False, soft_wrap=True).print(view.finding_text(finding))
             print(f"  record: {finding['file']}")
     else:
-        print(f"{settings.jobset}: nothing found so far")
+        print(f"{settings.jobset}: nothing found so far (`sagequeue progress` says how far it is)")
 
 
 def _config(arguments: argparse.Namespace) -> None:

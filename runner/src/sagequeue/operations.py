@@ -15,7 +15,10 @@ from sagequeue.owner import Lock, LockWaiter, wait_lock
 from sagequeue.spool import Spool
 
 Tell = Callable[[str], None]
-_SOLVING = "its solver is at work; `sagequeue requeue-running` ends solvers and gives jobs back"
+_SOLVING = (
+    "its solver is at work. `sagequeue request-stop` lets the workers finish the cases at hand and "
+    "claim no more; purge then, and `sagequeue clear-stop`"
+)
 
 
 @contextlib.contextmanager

@@ -76,6 +76,17 @@ def wait_lock(path: Path) -> Lock:
     return Lock(path, fd)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether anybody holds the lock, by the kernel's list: asking for it would be to hold it."""
+    try:
+        status = os.stat(path)
+        locks = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return False
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return any(device in line.split() for line in locks.splitlines() if "->" not in line)
+
+
 class LockWaiter(threading.Thread):
     """Waits for a lock in a thread of its own, so that the worker can wait for a signal as well."""
 

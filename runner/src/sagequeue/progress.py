@@ -16,7 +16,7 @@ from sagequeue import findings, retry
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt
 from sagequeue.jobs import Job, JobState, job_name, printable
-from sagequeue.owner import orphan_reason, read_owner
+from sagequeue.owner import is_locked, orphan_reason, read_owner
 from sagequeue.spool import Spool
 
 _TAIL = 65536
@@ -39,6 +39,7 @@ class Partition:
     attempts: int
     held: bool
     reason: str
+    log: str
 
     @property
     def percent(self) -> float | None:
@@ -50,11 +51,16 @@ class Partition:
 
 @dataclass(frozen=True)
 class Survey:
-    """A jobset at one moment; `eta_seconds` is a range, None when nothing is known of it."""
+    """A jobset at one moment.
+
+    `workers` is how many are configured, `workers_alive` how many run; `eta_seconds` is a range,
+    None when nothing is known of it or nobody works.
+    """
 
     jobset: str
     stride: int
     workers: int
+    workers_alive: int
     counts: dict[str, int]
     cases_done: int
     cases_total: int | None
@@ -76,15 +82,21 @@ def survey(config: Config) -> Survey:
     # A file whose name is no offset of ours is no partition, but it lies in the queue and counts.
     counts = Counter(states.values())
     done = sum(p.cases_done for p in partitions)
+    locks = config.run_dir.glob("worker-*.lock")
+    alive = sum(is_locked(path) for path in locks)
+    gate = gate_reason(config)
     return Survey(
         jobset=config.jobset,
         stride=config.stride,
         workers=config.workers,
+        workers_alive=alive,
         counts={str(state): counts[state] for state in JobState},
         cases_done=done,
         cases_total=config.total_cases,
-        eta_seconds=_eta(partitions, config.workers, times),
-        gate=gate_reason(config),
+        eta_seconds=_eta(partitions, min(alive, config.workers), times)
+        if alive and gate is None
+        else None,
+        gate=gate,
         partitions=partitions,
         findings=findings.read(config),
     )
@@ -133,7 +145,8 @@ def _partition(
         worker=_worker(spool, name) if state is JobState.RUNNING else None,
         attempts=job.count("ATTEMPTS") if job else 0,
         held=held,
-        reason=reason or malformed or (job.last_reason if job else ""),
+        reason=reason or malformed or _reason(state, job),
+        log=str(config.log_file(offset)),
     )
 
 
@@ -147,6 +160,11 @@ def _job(spool: Spool, state: JobState | None, name: str) -> tuple[Job | None, s
         return None, error.reason
     except FileNotFoundError:  # it moved on since it was listed
         return None, ""
+
+
+def _reason(state: JobState | None, job: Job | None) -> str:
+    """Why a job waits or failed; what happened to it before is of no account while it runs."""
+    return job.last_reason if job and state in (JobState.PENDING, JobState.FAILED) else ""
 
 
 def _worker(spool: Spool, name: str) -> str | None:

@@ -1,6 +1,7 @@
 """A survey and its findings as people look at them, drawn by rich."""
 
 import itertools
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -37,17 +38,41 @@ def draw(facts: Survey) -> RenderableType:
         share = 100 * done / total if total else 100.0
         text = f"{done}/{total} cases ({share:.1f} %), {total - done} left"
         if done < total and facts.eta_seconds is not None:
-            low, high = facts.eta_seconds
-            text += f", {duration(low)} to {duration(high)} to go while {facts.workers} workers run"
+            low, high = (duration(seconds) for seconds in facts.eta_seconds)
+            text += f", {low} to {high} to go" if low != high else f", {low} to go"
         bar = Table.grid()  # for the line end that a bar alone does not have
         bar.add_row(ProgressBar(total=max(1, total), completed=done, width=60))
         lines += [bar, Text(text)]
-    if facts.gate is not None:
-        lines.append(Text(f"stop gate: {facts.gate or '(empty)'}", style="yellow"))
-    lines += [_table(facts), *(finding_text(finding) for finding in facts.findings)]
+    lines += [Text(text, style="yellow") for text in _standstill(facts)]
+    lines += [_table(facts), *(_failure(p) for p in facts.partitions if p.state == "failed")]
+    lines += [finding_text(finding) for finding in facts.findings]
     if not facts.findings:
-        lines.append(Text("found: nothing so far"))
+        through = facts.cases_total is not None and facts.cases_done == facts.cases_total
+        lines.append(Text(f"found: nothing{' in all cases' if through else ' so far'}"))
     return Group(*lines)
+
+
+def _standstill(facts: Survey) -> Iterator[str]:
+    """Why nothing gets on, and what to do; nothing when it does or all is done."""
+    if facts.gate is not None:
+        yield f"stop gate: {facts.gate or '(empty)'}"
+        yield "nothing is claimed until `sagequeue clear-stop`"
+    unfinished = facts.counts["pending"] + facts.counts["running"]
+    if unfinished and not facts.workers_alive:
+        yield (
+            "no workers run: `ansible-playbook site.yml -e jobset=" + facts.jobset + "` starts them"
+        )
+    elif unfinished:
+        yield f"{facts.workers_alive} of {facts.workers} workers run"
+
+
+def _failure(p: Partition) -> Text:
+    """One line for a failed job: why, what comes next, where to read more."""
+    then = "held until `sagequeue retry-failed`" if p.held else "recovery will retry it"
+    why = printable(p.reason) or "no reason known"
+    return Text(
+        f"offset {p.offset}: {why}, retried {p.attempts} times; {then}; {p.log}", style="red"
+    )
 
 
 def finding_text(finding: dict[str, Any]) -> Text:
@@ -63,7 +88,7 @@ def _table(facts: Survey) -> RenderableType:
     for heading in ("offset", "cases", "%", "last gidx", "median", "last"):
         table.add_column(heading, justify="right")
     for heading in ("state", "worker", "active", "reason"):
-        table.add_column(heading, no_wrap=heading != "reason")
+        table.add_column(heading, no_wrap=True)
     shown = facts.partitions
     if len(shown) > _ROWS:
         shown = [p for p in shown if p.state in ("running", "failed")][:_ROWS]
@@ -93,6 +118,6 @@ def _cells(p: Partition) -> list[str]:
     total = known(p.cases_total)
     cells = [str(p.offset), f"{p.cases_done}/{total}", known(p.percent, ".0f"), known(p.last_gidx)]
     cells += [seconds(p.case_seconds_median), seconds(p.case_seconds_last)]
-    reason = f"{p.reason} (attempts {p.attempts})" if p.attempts else p.reason
+    reason = "" if p.state == "failed" else p.reason  # told below the table
     state = f"{p.state}, held" if p.held else p.state
     return [*cells, state, known(p.worker), _ago(p.last_activity), printable(reason)]
