@@ -47,7 +47,7 @@ def test_a_gate_that_cannot_be_noted_does_not_leave_the_lock_with_the_worker_for
     # The solver ends while the worker attends to it, whether or not the worker minds the disk.
     threading.Timer(0.2, solver.close).start()
     with contextlib.suppress(OSError):  # it may say so, or pass over it
-        one.attend(name)
+        one.attend(name, execution.UNKNOWN.word)
     for waiter in waiters():
         waiter.join(PATIENCE)
         assert not waiter.is_alive()
@@ -63,12 +63,12 @@ def test_a_job_copied_into_two_states_is_not_adopted_again_and_again(
     put(DONE)
     tries = 0
 
-    def counted(name: str) -> worker.Turn:
+    def counted(name: str, word: str | None) -> worker.Turn:
         nonlocal tries
         tries += 1
         if tries == 3:
             one.signals.stop = True  # so that a loop ends
-        return Worker.attend(one, name)
+        return Worker.attend(one, name, word)
 
     def stop_when_idle(*_: object, **__: object) -> None:
         one.signals.stop = True

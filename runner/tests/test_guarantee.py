@@ -184,35 +184,18 @@ def test_sigterm_to_a_worker_ends_its_solver_and_gives_the_job_back(demo: Rig) -
     assert "interrupted offset=0 job=demo_off0 rc=143 reason=stopped" in demo.log(0)
 
 
-def test_a_solver_that_is_deaf_to_sigterm_is_killed_after_the_grace(demo: Rig) -> None:
+@pytest.mark.parametrize("trouble", ["deaf", "stopped", "wrapper_stopped"])
+def test_a_solver_that_does_not_end_at_sigterm_is_killed_after_the_grace(
+    demo: Rig, trouble: str
+) -> None:
     demo.configure(STOP_GRACE=1)
-    demo.orders(0, wait_at=4, deaf=True)
+    demo.orders(0, wait_at=4, deaf=trouble == "deaf")
     worker = demo.worker(1)
     solver = demo.until_event("waiting", 0)
-    worker.terminate()
-    assert demo.until_ended(worker) == 0
-    assert not alive(solver.pid)
-    assert demo.where(0) == [JobState.PENDING]
-
-
-def test_a_stopped_solver_is_ended_too(demo: Rig) -> None:
-    demo.configure(STOP_GRACE=1)
-    demo.orders(0, wait_at=4)
-    worker = demo.worker(1)
-    solver = demo.until_event("waiting", 0)
-    os.kill(solver.pid, signal.SIGSTOP)
-    worker.terminate()
-    assert demo.until_ended(worker) == 0
-    assert not alive(solver.pid)
-    assert demo.where(0) == [JobState.PENDING]
-
-
-def test_a_stopped_wrapper_does_not_keep_a_worker_from_stopping(demo: Rig) -> None:
-    demo.configure(STOP_GRACE=0)
-    demo.orders(0, wait_at=4)
-    worker = demo.worker(1)
-    solver = demo.until_event("waiting", 0)
-    wrapper_of(solver.pid).suspend()
+    if trouble == "stopped":
+        os.kill(solver.pid, signal.SIGSTOP)
+    elif trouble == "wrapper_stopped":
+        wrapper_of(solver.pid).suspend()
     worker.terminate()
     assert demo.until_ended(worker) == 0
     assert not alive(solver.pid)

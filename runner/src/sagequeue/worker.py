@@ -109,7 +109,8 @@ class Worker:
             if mine and self.spool.lies(JobState.RUNNING, name) and not self.signals.stop:
                 recovery.say(recovery.line("adopt", job=name, worker=self.number))
                 self.own(name)
-                self.attend(name)
+                run = execution.read(self.spool.result_file(name))
+                self.attend(name, _word(run))
 
     def own(self, name: str) -> None:
         """Write the owner file. It is for people: a full disk must not stop the work for it."""
@@ -137,12 +138,13 @@ class Worker:
                     self.candidates.put_aside(name)
                     continue
                 stack.enter_context(lock)
-                if not self.start(lock, name):
+                word = self.start(lock, name)
+                if word is None:
                     if self.candidates.is_aside(name):
                         continue
                     return Turn.GO_ON
             # Closed here, the lock is the solver's alone: getting it again means it has ended.
-            return self.attend(name)
+            return self.attend(name, word)
         return Turn.BUSY if self.candidates.take_back() else Turn.IDLE
 
     def unavailable(self) -> str | None:
@@ -152,16 +154,19 @@ class Worker:
         except ConfigError as error:
             return str(error)
 
-    def start(self, lock: Lock, name: str) -> bool:
-        """Claim the job and start its solver; False when another took it or it went elsewhere."""
+    def start(self, lock: Lock, name: str) -> str | None:
+        """Claim the job and start its solver; the execution's word, None when the job is not ours.
+
+        Another took it, or it went elsewhere.
+        """
         try:
             job = self.spool.read(JobState.PENDING, name)
         except FileNotFoundError:
-            return False
+            return None
         except MalformedJob as error:
             self.say(f"{name} goes to failed/, {error}")
             self.spool.reject(lock, JobState.PENDING)
-            return False
+            return None
         record_file = self.spool.result_file(name)
         with contextlib.ExitStack() as stack:
             try:
@@ -174,13 +179,14 @@ class Worker:
                 stack.callback(os.close, record)
             except OSError as error:
                 self.put_aside(name, error)
-                return False
+                return None
             self.spool.claim(lock)
             self.own(name)
             if self.config.gated or self.signals.stop:
                 self.spool.release(lock)
-                return False
-            return self.launch(lock, job, word, Descriptors(lock.fd, log, record))
+                return None
+            launched = self.launch(lock, job, word, Descriptors(lock.fd, log, record))
+            return word if launched else None
 
     def put_aside(self, name: str, error: OSError) -> None:
         """Leave a job whose own files are at fault; raises what is wrong with every job."""
@@ -203,17 +209,16 @@ class Worker:
             raise
         return True
 
-    def attend(self, name: str) -> Turn:
-        """Wait until nothing holds the job's lock, then settle it."""
+    def attend(self, name: str, word: str | None) -> Turn:
+        """Wait until nothing of the execution of that word holds the job's lock, then settle it."""
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
-        attended = _word(execution.read(record))
         waiting = LockWaiter(mark)
         gate, noted, looked = self.config.stop_file_host, False, time.monotonic()
         wait = functools.partial(self.signals.wait, None, waiting.event, self.gate_watch)
         try:
             while not waiting.over:
                 run = execution.read(record)
-                if _word(run) != attended:
+                if _word(run) != word:
                     # Somebody settled it, and it may be another worker's solver by now.
                     waiting.give_up()
                     return Turn.GO_ON
