@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 
-def write(path: str | Path, text: str, *, sync: bool = True, mode: int = 0o666) -> None:
+def write(path: str | Path, text: str, *, sync: bool = True) -> None:
     """Write the text to `path`, through to the disk with `sync`; the name is not synced yet."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
     with open(fd, "wb") as file:
         file.write(text.encode("utf-8"))
         file.flush()
