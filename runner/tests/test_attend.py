@@ -22,7 +22,8 @@ PATIENCE = 5.0
 @pytest.fixture
 def one(config: Config) -> Iterator[Worker]:
     """Worker 1, in this process; the process's signals are put back afterwards."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    caught = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in caught}
     made = Worker(config, 1)
     yield made
     signal.set_wakeup_fd(-1)
@@ -67,11 +68,11 @@ def test_a_job_copied_into_two_states_is_not_adopted_again_and_again(
         nonlocal tries
         tries += 1
         if tries == 3:
-            one.signals.stop = True  # so that a loop ends
+            one.signals.drain = True  # so that a loop ends
         return Worker.attend(one, name, word)
 
     def stop_when_idle(*_: object, **__: object) -> None:
-        one.signals.stop = True
+        one.signals.drain = True
 
     one.attend = counted  # type: ignore[method-assign]
     one.signals.wait = stop_when_idle  # type: ignore[method-assign]
@@ -92,3 +93,15 @@ def test_a_pending_copy_of_a_running_job_does_not_cost_it_its_result(
     with pytest.raises(Exception, match="demo_off0 is pending and running"):
         one.run_once()
     assert spool.result_file(name).read_bytes() == before
+
+
+def test_a_signal_that_came_while_a_job_was_attended_to_is_not_slept_over(
+    one: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drained_meanwhile() -> worker.Turn:
+        one.signals.drain = True  # and its wake-up call is used up
+        return worker.Turn.UNAVAILABLE
+
+    monkeypatch.setattr(one, "run_once", drained_meanwhile)
+    monkeypatch.setattr(one.signals, "wait", lambda *_, **__: pytest.fail("it waits"))
+    one.run()

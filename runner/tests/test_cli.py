@@ -127,9 +127,11 @@ def test_a_wrong_configuration_exits_78_whatever_the_verb(
     assert message in err
 
 
-def test_a_missing_env_file_exits_78(env_file: Path, said: Said) -> None:
+def test_a_missing_env_file_exits_78_and_says_what_makes_one(env_file: Path, said: Said) -> None:
     assert cli.main(["worker", "1", "--env-file", "/nowhere/x.env"]) == 78
-    assert said()[1] == ["sagequeue: cannot read /nowhere/x.env: No such file or directory"]
+    (err,) = said()[1]
+    assert err.startswith("sagequeue: /nowhere/x.env does not exist. Configured: demo. ")
+    assert "`ansible-playbook site.yml -e jobset=NAME` configures one" in err
 
 
 def test_an_unknown_jobset_exits_78_with_those_that_exist(env_file: Path, said: Said) -> None:

@@ -202,6 +202,43 @@ def test_a_solver_that_does_not_end_at_sigterm_is_killed_after_the_grace(
     assert demo.where(0) == [JobState.PENDING]
 
 
+def test_a_drained_worker_sees_its_job_through_and_claims_no_more(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.send_signal(signal.SIGUSR1)
+    demo.go(0)
+    assert demo.until_ended(worker) == 0
+    assert demo.where(0) == [JobState.DONE]
+    assert {e.pid for e in demo.events("case")} == {solver.pid}
+    assert len(demo.spool.names(JobState.PENDING)) == 3
+
+
+def test_a_drained_worker_sees_what_it_adopted_through(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.kill()
+    worker = demo.worker(1)
+    demo.until(lambda: "action=adopt" in demo.said(1), "adoption")
+    worker.send_signal(signal.SIGUSR1)
+    demo.go(0)
+    assert demo.until_ended(worker) == 0
+    assert demo.where(0) == [JobState.DONE]
+    assert {e.pid for e in demo.events("case")} == {solver.pid}
+
+
+def test_sigterm_after_a_drain_ends_the_solver_at_once(demo: Rig) -> None:
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.send_signal(signal.SIGUSR1)
+    worker.terminate()
+    assert demo.until_ended(worker) == 0
+    assert not alive(solver.pid)
+    assert demo.where(0) == [JobState.PENDING]
+
+
 def test_a_solver_that_ends_itself_politely_when_stopped_is_not_done(demo: Rig) -> None:
     demo.orders(0, wait_at=4, polite=0)
     worker = demo.worker(1)
@@ -225,15 +262,16 @@ def test_sigterm_to_a_worker_that_adopted_ends_the_solver(demo: Rig) -> None:
     assert demo.where(0) == [JobState.PENDING]
 
 
-def test_a_worker_that_is_stopped_at_any_moment_of_its_start_leaves_a_whole_queue(
-    demo: Rig,
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_worker_that_is_stopped_or_drained_at_any_moment_of_its_start_leaves_a_whole_queue(
+    demo: Rig, told: signal.Signals
 ) -> None:
     for turn in range(12):
         worker = demo.worker(1)
         if turn:
             demo.until(lambda: demo.spool.owners() or demo.events("end"), "a claim")
-        worker.terminate()
-        assert demo.until_ended(worker) in (0, -signal.SIGTERM)
+        worker.send_signal(told)
+        assert demo.until_ended(worker) in (0, -told)
         assert not demo.spool.names(JobState.RUNNING), demo.report()
         assert " failed offset=" not in "".join(demo.log(k) for k in range(4)), demo.report()
     demo.worker(1)
@@ -320,12 +358,23 @@ def test_requeue_running_ends_the_solver_first(demo: Rig) -> None:
     assert demo.where(0) == [JobState.PENDING]
 
 
-def test_solvers_get_no_service_managers_socket_and_their_share_of_threads(demo: Rig) -> None:
+# What systemd 252 to 257 set for a service, and supervisor for its programs.
+OF_THE_SERVICE = [
+    *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "FDSTORE"),
+    *("LISTEN_FDNAMES", "MANAGERPID", "MANAGERPIDFDID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM"),
+    *("MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "CREDENTIALS_DIRECTORY"),
+    *("SUPERVISOR_ENABLED", "SUPERVISOR_PROCESS_NAME", "SAGEQUEUE_SETTINGS"),
+]
+
+
+def test_solvers_get_nothing_of_the_service_managers_and_their_share_of_threads(demo: Rig) -> None:
     demo.orders(0, wait_at=0)
-    demo.worker(1, env={**os.environ, "NOTIFY_SOCKET": "/run/nobody"})
+    unit = {"INVOCATION_ID": "0" * 32}
+    demo.worker(1, env={**os.environ, **dict.fromkeys(OF_THE_SERVICE, "1"), **unit})
     solver = psutil.Process(demo.until_event("waiting", 0).pid)
     environ = solver.environ()
-    assert "NOTIFY_SOCKET" not in environ
+    assert not set(OF_THE_SERVICE) & environ.keys()
+    assert unit.items() <= environ.items(), "podman puts conmon elsewhere without it"
     assert environ["SAGE_NUM_THREADS"] == environ["OMP_NUM_THREADS"] == str(demo.config.threads)
     assert os.getpgid(solver.pid) == solver.pid
 

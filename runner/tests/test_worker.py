@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rig import JOBSET, Rig, rig
+from rig import JOBSET, SOLVER, Rig, rig
 from sagequeue.jobs import JobState
 
 MALFORMED = {
@@ -98,6 +99,88 @@ def test_nothing_is_claimed_while_the_stop_gate_is_there(demo: Rig) -> None:
     assert not demo.events("start")
     demo.run("clear-stop")
     demo.until_state(JobState.DONE, *range(4))
+
+
+@pytest.mark.parametrize("why", ["idle", "gated", "out"])
+def test_a_drained_worker_without_a_job_ends_at_once(demo: Rig, why: str) -> None:
+    script = demo.root / "solver.py"
+    script.write_bytes(SOLVER.read_bytes())
+    demo.configure(SCRIPT=script)
+    if why == "gated":
+        demo.run("request-stop")
+    worker = idle(demo)
+    if why == "out":
+        script.unlink()
+    if why != "idle":
+        demo.run("enqueue")
+    if why == "out":
+        demo.until(lambda: "nothing can be started" in demo.said(1), "the worker's words")
+    worker.send_signal(signal.SIGUSR1)
+    assert demo.until_ended(demo.workers[0]) == 0
+    assert sorted(demo.spool.names(JobState.PENDING)) == sorted(demo.enqueued)
+
+
+# Podman in a few lines: the container is up while ROOT/up is there, and is this host.
+PODMAN = """#!/bin/sh
+PATH={path}
+[ -e {root}/up ] || {{ echo 'Error: no such container' >&2; exit 125; }}
+case $1 in
+container) echo running ;;
+exec) until [ "$1" = box ]; do shift; done; shift; exec "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def podman(demo: Rig) -> Path:
+    """Where that podman is to be for the rig's workers; it is not there yet."""
+    demo.configure(RUNTIME="podman", SERVICE="box", CONTAINER_WORKDIR=demo.home)
+    path = demo.root / "bin" / "podman"
+    path.parent.mkdir()
+    return path
+
+
+def install(demo: Rig, podman: Path) -> None:
+    new = demo.root / "podman.new"
+    new.write_text(PODMAN.format(path=os.environ["PATH"], root=demo.root))
+    new.chmod(0o755)
+    new.rename(podman)
+
+
+@pytest.mark.parametrize("missing", ["podman", "container"])
+def test_before_podman_or_the_container_is_there_a_worker_waits_and_touches_no_job(
+    demo: Rig, podman: Path, missing: str
+) -> None:
+    demo.run("enqueue")
+    reason = "podman is not installed"
+    if missing == "container":
+        install(demo, podman)
+        reason = "podman shows no container box: Error: no such container"
+    worker = demo.worker(1, env={**os.environ, "PATH": str(podman.parent)})
+    demo.until(lambda: f"nothing can be started: {reason}" in demo.said(1), "the worker's words")
+    assert len(demo.spool.names(JobState.PENDING)) == 4
+    assert not any(demo.log(k) for k in range(4))
+    (demo.root / "up").touch()
+    install(demo, podman)
+    demo.until_state(JobState.DONE, *range(4))
+    assert worker.poll() is None
+    assert demo.said(1).count("nothing can be started") == 1
+    assert all("INTERRUPTS" not in demo.job(k) for k in range(4))
+    assert all(demo.log(k).count("[worker 1] start") == 1 for k in range(4))
+
+
+def test_when_podman_goes_away_one_try_tells_it(demo: Rig, podman: Path) -> None:
+    (demo.root / "up").touch()
+    install(demo, podman)
+    demo.worker(1, env={**os.environ, "PATH": str(podman.parent)})
+    demo.until(lambda: "action=summary" in demo.said(1), "the worker's start")
+    podman.unlink()
+    demo.run("enqueue")
+    demo.until(lambda: "podman is not installed" in demo.said(1), "the worker's words")
+    install(demo, podman)
+    demo.until_state(JobState.DONE, *range(4))
+    assert demo.log(0).count("[worker 1] start") == 2
+    assert all("ATTEMPTS" not in demo.job(k) for k in range(4))
 
 
 def test_a_gate_in_mid_run_pauses_the_job_after_its_case(demo: Rig) -> None:

@@ -13,7 +13,7 @@ from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError, SagequeueError
 
 _EPILOG = """exit status:
-  0   done; a worker that was told to stop
+  0   done; a worker that was told to stop or drained
   1   refused or failed; the message says what to do
   2   the command line is wrong
   75  busy: another process is at it; try again later

@@ -142,12 +142,8 @@ def find(jobset: str | None, env_file: str | None, environ: Mapping[str, str]) -
         return load(Path(env_file), environ)
     path = config_dir() / f"{jobset or ACTIVE}.env"
     if not path.exists():
-        known = ", ".join(p.stem for p in env_files()) or "none yet"
         what = f"no jobset named {jobset}" if jobset else "no jobset is active"
-        raise ConfigError(
-            f"{what}: {path} does not exist. Configured: {known}. "
-            "`ansible-playbook site.yml -e jobset=NAME` configures one"
-        )
+        raise ConfigError(f"{what}: {_absent(path)}")
     if not jobset:
         return load(path, environ)
     found = load(path, {key: value for key, value in environ.items() if key != "JOBSET"})
@@ -160,6 +156,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read and check one env file; ConfigError names the key and the remedy."""
     try:
         values = keyvalue.parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(_absent(path)) from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
@@ -170,6 +168,14 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         return _build(path, values)
     except (ConfigError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _absent(path: Path) -> str:
+    known = ", ".join(p.stem for p in env_files()) or "none yet"
+    return (
+        f"{path} does not exist. Configured: {known}. "
+        "`ansible-playbook site.yml -e jobset=NAME` configures one"
+    )
 
 
 def render(config: Config) -> str:

@@ -28,9 +28,13 @@ _SCRIPTS = resources.files("sagequeue") / "scripts"
 WRAPPER = (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
 ENDER = (_SCRIPTS / "ender.sh").read_text(encoding="utf-8")
 
-# What a service manager tells its service is not for the solver: it would answer in our name, or
-# look like the worker.
-_PRIVATE = re.compile("NOTIFY_SOCKET|WATCHDOG_.*|LISTEN_.*|SUPERVISOR_.*|SAGEQUEUE_.*")
+# What a service manager tells its service is not for the solver: it would answer in our name, look
+# like the worker, or, where a journal is promised, write there and not into the log, where we look
+# for findings. INVOCATION_ID stays: by it podman knows to leave conmon in the unit's cgroup.
+_PRIVATE = re.compile(
+    "NOTIFY_SOCKET|WATCHDOG_.*|LISTEN_.*|FDSTORE|MANAGERPID.*|SYSTEMD_EXEC_PID|JOURNAL_STREAM"
+    "|MEMORY_PRESSURE_.*|CREDENTIALS_DIRECTORY|SUPERVISOR_.*|SAGEQUEUE_.*"
+)
 # Above every number that the descriptors are moved to, so that no move overwrites another's source.
 _FIRST_FREE = 16
 
@@ -198,7 +202,8 @@ class Podman:
         except FileNotFoundError:
             return "podman is not installed"
         if answer.returncode != 0:
-            return f"there is no container {self.config.service}"
+            said = answer.stderr.strip().rpartition("\n")[2]
+            return f"podman shows no container {self.config.service}: {said}"
         status = answer.stdout.strip()
         return None if status == "running" else f"container {self.config.service} is {status}"
 

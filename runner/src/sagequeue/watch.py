@@ -47,25 +47,28 @@ class Watch:
 
 
 class Signals:
-    """SIGTERM and SIGINT as a flag and as something that can be waited for."""
+    """SIGTERM, SIGINT and SIGUSR1 as flags and as something that can be waited for.
+
+    `stop`: end at once. `drain`: begin nothing new, and end; to stop is to drain, too.
+    """
 
     def __init__(self) -> None:
-        self.stop = False
+        self.stop = self.drain = False
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.stop = True
+        self.drain = True
+        self.stop = self.stop or number != signal.SIGUSR1
 
     def wait(self, seconds: float | None, *others: Watch | int, polling: float = 30.0) -> None:
         """Return on a signal, on any of `others` (a watch or a descriptor), or after `seconds`.
 
-        A watch without inotify shortens the wait to `polling` seconds.
+        A watch without inotify shortens the wait to `polling` seconds. A signal ends one wait only:
+        look at the flags first.
         """
-        if self.stop:
-            return
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
         limits = [SAFETY_SECONDS] if seconds is None else [seconds]

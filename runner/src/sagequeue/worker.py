@@ -55,7 +55,9 @@ class Worker:
         self.spool = Spool(config)
         self.spool.create()
         self.runtime = runtime.for_config(config)
-        self.runtime.unavailable()
+        # Why nothing could be started when we last looked; empty: look before the next claim;
+        # None: nothing speaks against one.
+        self.outage = None if self.runtime.unavailable() is None else ""
         held = try_lock(config.run_dir / f"worker-{number}.lock")
         if held is None:
             raise Busy(f"worker {number} of {config.jobset} is running already")
@@ -64,13 +66,15 @@ class Worker:
         self.candidates = Candidates(self.spool)
         # Kept open: closing an inotify instance takes the kernel 10 ms and more.
         self.gate_watch = Watch(config.stop_file_host.parent, goes=True)
-        self.started_nothing = False
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT; a solver at work then is ended and its job given back."""
+        """Work until SIGTERM or SIGINT; a solver at work then is ended and its job given back.
+
+        Or until SIGUSR1: the job at hand is seen through, and no other is claimed.
+        """
         pause = _FIRST_PAUSE
         left_over = True
-        while not self.signals.stop:
+        while not self.signals.drain:
             try:
                 if left_over:
                     recovery.recover(self.spool)
@@ -88,11 +92,13 @@ class Worker:
                 turn = Turn.UNAVAILABLE
             if turn in (Turn.GO_ON, Turn.IDLE, Turn.GATED):
                 pause = _FIRST_PAUSE
+            if self.signals.drain or turn is Turn.GO_ON:
+                continue  # the signal may have ended a wait within the turn, and would end no other
             if turn is Turn.IDLE:
                 self.signals.wait(None, self.candidates.watch, polling=self.config.sleep_empty)
             elif turn is Turn.GATED:
                 self.wait_for_gate()
-            elif turn is not Turn.GO_ON:
+            else:
                 watched = (self.candidates.watch,) if turn is Turn.BUSY else ()
                 self.signals.wait(pause, *watched, polling=pause)
                 pause = min(2 * pause, _LAST_PAUSE)
@@ -106,7 +112,7 @@ class Worker:
         for name in sorted(self.spool.owners()):
             owner = read_owner(self.spool.owner_file(name))
             mine = owner.get("OWNER_WORKER_ID") == str(self.number)
-            if mine and self.spool.lies(JobState.RUNNING, name) and not self.signals.stop:
+            if mine and self.spool.lies(JobState.RUNNING, name) and not self.signals.drain:
                 recovery.say(recovery.line("adopt", job=name, worker=self.number))
                 self.own(name)
                 run = execution.read(self.spool.result_file(name))
@@ -123,9 +129,12 @@ class Worker:
         self.gate_watch.take()  # a gate that came and went before this is of no account
         if self.config.gated:
             return Turn.GATED
-        if self.started_nothing and (reason := self.unavailable()):
-            self.say(f"nothing can be started: {reason}")
-            return Turn.UNAVAILABLE
+        if self.outage is not None:
+            told, self.outage = self.outage, self.unavailable()
+            if self.outage is not None:
+                if self.outage != told:
+                    self.say(f"nothing can be started: {self.outage}; waiting")
+                return Turn.UNAVAILABLE
         self.candidates.refresh()
         while (name := self.candidates.take()) is not None:
             with contextlib.ExitStack() as stack:
@@ -182,7 +191,7 @@ class Worker:
                 return None
             self.spool.claim(lock)
             self.own(name)
-            if self.config.gated or self.signals.stop:
+            if self.config.gated or self.signals.drain:
                 self.spool.release(lock)
                 return None
             launched = self.launch(lock, job, word, Descriptors(lock.fd, log, record))
@@ -206,6 +215,7 @@ class Worker:
                 self.spool.fail(lock, job, Outcome.FAILED, "command_too_long")
                 return False
             self.spool.release(lock)
+            self.outage = ""
             raise
         return True
 
@@ -249,12 +259,14 @@ class Worker:
                 self.spool.owner_file(name).unlink(missing_ok=True)
                 raise
         self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
-        self.started_nothing = settled.reason == settlement.NOT_STARTED
-        return Turn.UNAVAILABLE if self.started_nothing else Turn.GO_ON
+        if settled.reason != settlement.NOT_STARTED:
+            return Turn.GO_ON
+        self.outage = ""
+        return Turn.UNAVAILABLE
 
     def wait_for_gate(self) -> None:
         """Return when the stop gate is gone, or at a signal."""
-        while self.config.gated and not self.signals.stop:
+        while self.config.gated and not self.signals.drain:
             self.signals.wait(None, self.gate_watch, polling=self.config.sleep_empty)
             self.gate_watch.take()
 
