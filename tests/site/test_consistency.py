@@ -1,0 +1,35 @@
+"""What stands in two places says the same in both."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from project import ROOT
+
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+
+
+def pins(lock: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", lock.read_text(), re.MULTILINE))
+
+
+def test_the_runner_is_installed_with_the_versions_it_is_tested_with() -> None:
+    ours = pins(ROOT / "runner" / "requirements.lock")
+    assert set(ours) >= {"inotify-simple", "rich"}
+    assert ours.items() <= pins(ROOT / "requirements.lock").items()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_input_of_a_role_has_a_default_and_a_specification(role: str) -> None:
+    directory = ROOT / "roles" / role
+    specs = yaml.safe_load((directory / "meta" / "argument_specs.yml").read_text())
+    specified = {o for entry in specs["argument_specs"].values() for o in entry["options"]}
+    defaults = yaml.safe_load((directory / "defaults" / "main.yml").read_text())
+    assert specified == set(defaults)
+    assert all(name.startswith(f"{role}_") for name in specified)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_a_scenario(role: str) -> None:
+    assert (ROOT / "molecule" / role / "verify.yml").is_file()
