@@ -378,7 +378,7 @@ def test_recovery_is_not_repeated_without_a_pause(
     def again(*_: object) -> int:
         raise AssertionError("a pass was made")
 
-    monkeypatch.setattr(cli, "_recover_once", again)
+    monkeypatch.setattr("sagequeue.verbs.queue._recover_once", again)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr("signal.set_wakeup_fd", lambda *_, **__: None)
     try:

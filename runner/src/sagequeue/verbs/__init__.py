@@ -1,0 +1,27 @@
+"""The verbs of the `sagequeue` command, in families of one module each.
+
+A family has `register(add)`, which declares its verbs and their options, and one function a verb:
+it takes the parsed command line and returns an exit status, or None for 0.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+from sagequeue import config
+from sagequeue.config import Config
+
+Verb = Callable[[argparse.Namespace], int | None]
+
+
+class Add(Protocol):
+    """Declares a verb, which also gets `--jobset` and `--env-file`; returns its parser."""
+
+    def __call__(self, name: str, verb: Verb, text: str) -> argparse.ArgumentParser:
+        """`text` is what the help says of it."""
+
+
+def load(arguments: argparse.Namespace) -> Config:
+    """The configuration that the command line means."""
+    return config.find(arguments.jobset, arguments.env_file, os.environ)
