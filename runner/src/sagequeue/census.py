@@ -13,7 +13,9 @@ from sagequeue.config import Config
 from sagequeue.jobs import job_name
 
 # They hand the solver's arguments on, and are none themselves.
-_CARRIERS = ("podman", "conmon", "setsid", "systemd-run", "docker")
+_CARRIERS = ("podman", "conmon", "setsid", "systemd-run", "docker", "sudo", "timeout")
+_SHELLS = ("sh", "bash", "dash")
+_WRAPPER = "sagequeue-wrapper"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Solver:
 
 
 def solvers(config: Config) -> list[Solver]:
-    """Every solver of the jobset, by offset; a process and its children count as one."""
+    """Every solver of the jobset, by offset; a process and its descendants count as one."""
     found: dict[int, tuple[psutil.Process, int]] = {}
     for process in psutil.process_iter():
         try:
@@ -42,17 +44,21 @@ def solvers(config: Config) -> list[Solver]:
     listed = []
     for process, offset in found.values():
         try:
-            if process.ppid() in found:
+            parents = process.parents()
+            if any(parent.pid in found for parent in parents):
                 continue
-            ours = _is_ours(config, process, offset)
-            age = psutil.boot_time() + _now() - process.create_time()
-            listed.append(Solver(process.pid, offset, ours, max(0.0, age)))
+            mine = str(config.run_dir / f"{job_name(config.jobset, offset)}.lock")
+            mark = _mark(process, parents)
+            if mark is not None and os.path.basename(mark) != os.path.basename(mine):
+                continue  # another jobset's, with the same script and more arguments
+            age = psutil.boot_time() + _uptime() - process.create_time()
+            listed.append(Solver(process.pid, offset, mark == mine, max(0.0, age)))
         except psutil.Error:
             continue
     return sorted(listed, key=lambda solver: (solver.offset, solver.pid))
 
 
-def _now() -> float:
+def _uptime() -> float:
     """Seconds since boot: `create_time` is boot time and as many, so the wall clock is left out."""
     with open("/proc/uptime", encoding="ascii") as file:
         return float(file.read().split()[0])
@@ -60,9 +66,9 @@ def _now() -> float:
 
 def _offset(config: Config, name: str, argv: list[str]) -> int | None:
     """The offset of the solver with that command line; None for other programs."""
-    if name in _CARRIERS or "sagequeue-wrapper" in argv:
+    if name in _CARRIERS or _WRAPPER in argv:
         return None
-    if name in ("sh", "bash", "dash") and "-c" in argv[1:3] + argv[:1]:
+    if name in _SHELLS and "-c" in argv:
         return None  # what the shell starts is the solver
     words = [word for argument in argv for word in argument.split("=", 1)]
     offset, stride = _after(words, "--offset"), _after(words, "--stride")
@@ -81,11 +87,15 @@ def _after(words: list[str], option: str) -> int | None:
     return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else None
 
 
-def _is_ours(config: Config, process: psutil.Process, offset: int) -> bool:
-    mark = str(config.run_dir / f"{job_name(config.jobset, offset)}.lock")
+def _mark(process: psutil.Process, parents: list[psutil.Process]) -> str | None:
+    """The lock file of the job that the runner started it for, None when it did not."""
     try:
-        if process.environ().get("SAGEQUEUE_JOB") == mark:
-            return True
+        if mark := process.environ().get("SAGEQUEUE_JOB"):
+            return mark
     except psutil.Error:
         pass  # another user's; its parents tell
-    return any("sagequeue-wrapper" in parent.cmdline() for parent in process.parents())
+    for parent in parents:
+        argv = parent.cmdline()
+        if _WRAPPER in argv[:-1]:
+            return argv[argv.index(_WRAPPER) + 1]
+    return None

@@ -1,0 +1,66 @@
+"""Checks of the solvers that run."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+
+import psutil
+
+from sagequeue import census
+from sagequeue.doctor.finding import Finding, fail, ok
+from sagequeue.doctor.patient import Patient
+from sagequeue.doctor.queue import queue
+from sagequeue.jobs import job_name
+from sagequeue.owner import is_locked
+
+
+def solvers(patient: Patient) -> Iterator[Finding]:
+    """Every solver belongs to a running job, and no offset has two."""
+    if (spool := queue(patient)) is None:
+        return
+    by_offset: dict[int, list[census.Solver]] = defaultdict(list)
+    for solver in patient.solvers:
+        by_offset[solver.offset].append(solver)
+    well = True
+    for offset, alike in by_offset.items():
+        name = job_name(spool.config.jobset, offset)
+        strange = [solver for solver in alike if not solver.ours]
+        pids = " and ".join(str(solver.pid) for solver in alike)
+        if len(alike) > 1:
+            well = False
+            # The runner starts no second one; of two that say to be its, the older has the lock.
+            wrong = strange or sorted(alike, key=lambda solver: solver.seconds)[:-1]
+            ended = " and ".join(str(solver.pid) for solver in wrong)
+            yield fail(
+                f"{len(alike)} solvers work on offset {offset}: {pids}. To be ended: {ended}",
+                _end(wrong),
+            )
+        elif strange:
+            well = False
+            yield fail(
+                f"solver {pids} of offset {offset} was not started by the runner, and holds no "
+                "lock: a worker may start a second one beside it",
+                _end(strange),
+            )
+        elif not is_locked(spool.lock_file(name)) and psutil.pid_exists(alike[0].pid):
+            well = False
+            yield fail(f"solver {pids} of offset {offset} holds no lock", _end(alike))
+    if well:
+        yield ok(f"{len(by_offset)} solvers, each of a job of its own")
+
+
+def _end(wrong: list[census.Solver]) -> str:
+    """The command that ends them; inside the container they are a subordinate id's."""
+    pids = " ".join(str(solver.pid) for solver in wrong)
+    owners = set()
+    for solver in wrong:
+        try:
+            owners.add(psutil.Process(solver.pid).uids().real)
+        except psutil.Error:
+            continue  # it ended meanwhile
+    if owners <= {os.getuid()}:
+        return f"kill {pids}"
+    return f"sudo kill {pids}" if 0 in owners else f"podman unshare kill {pids}"
+
+
+CHECKS = (solvers,)

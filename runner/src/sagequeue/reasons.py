@@ -1,0 +1,68 @@
+"""What the words in LAST_REASON, log lines and recovery's lines mean, as sentences."""
+
+import re
+import signal
+
+from sagequeue.settlement import MAX_INTERRUPTS
+
+SENTENCES = {
+    # An execution's
+    "stop_gate": "the stop gate was there, so it ended after the case at hand",
+    "stopped": "it was ended on order: its worker was stopped, or the job was requeued by hand",
+    "no_result": "no result came: its worker, its container or the machine went away",
+    "not_started": "its worker had no chance to start it: the container was away, or the worker "
+    "was stopped just then",
+    "incomplete": "the workload ended with exit status 0, but its state file says that cases are "
+    "left",
+    "state_corrupt": "its state file does not hold one case number of its partition",
+    "no_progress": f"{MAX_INTERRUPTS} times in a row no result came and its state file had not "
+    "moved on",
+    "command_too_long": "its command is longer than the kernel takes; make SAGE_BASE_ARGS shorter",
+    # A retry's
+    "found_then_failed": "it printed a solution and then failed, which nobody should do again "
+    "without a look",
+    "attempts_exhausted": "it failed as often as MAX_FAILED_RETRIES allows",
+    "retry_cut_off": "a retry of it was counted and then cut off",
+    "failed": "it failed, and nobody put down why",
+    # A malformed file's
+    "too_large": "its file is longer than a job file can be",
+    "not_key_value": "its file is not KEY=value text",
+    "no_offset": "its file has no OFFSET= line",
+    "bad_offset": "its OFFSET is not a number below STRIDE",
+    "name_mismatch": "its OFFSET is not the one in the file's name",
+    "bad_count": "its ATTEMPTS or INTERRUPTS is not a number",
+    "no_regular_file": "it is not a regular file",
+    "unreadable": "its file cannot be read",
+    # An orphan's
+    "owner_file_missing": "it has no owner file",
+    "no_valid_owner_pid": "its owner file names no process",
+    "owner_pid_dead": "the process in its owner file is dead",
+    "owner_pid_not_that_worker": "the process in its owner file is another one by now",
+    # A warning's
+    "recovery_is_running": "another pass of recovery was at it",
+    "stale_owner_file_removed": "an owner file of a job that does not run was removed",
+}
+_STATUS = {
+    2: ", as programs do that do not take their arguments",
+    126: ": SAGE_BIN is there and cannot be executed",
+    127: ": SAGE_BIN was not found",
+}
+
+
+def sentence(word: str) -> str:
+    """What a reason means; a word that is none of ours is given back."""
+    if match := re.fullmatch(r"rc_([0-9]{1,3})", word):
+        status = int(match[1])
+        return f"the workload ended with exit status {status}{_STATUS.get(status, '')}"
+    if match := re.fullmatch(r"signal_([0-9]{1,3})", word):
+        return f"the workload was ended by {_signal(int(match[1]))}, which nobody here sent"
+    return SENTENCES.get(word, word)
+
+
+def _signal(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    memory = " (mostly: the machine was out of memory)" if number == signal.SIGKILL else ""
+    return f"{name}{memory}"
