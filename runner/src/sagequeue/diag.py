@@ -16,7 +16,7 @@ from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob
 from sagequeue.jobs import JobState
 from sagequeue.logs import Logs
-from sagequeue.owner import is_locked, orphan_reason, read_owner
+from sagequeue.owner import held, orphan_reason, read_owner
 from sagequeue.spool import Spool
 
 # Of a section: lines, and characters of each. Of jobs, and of logs: so many of a kind.
@@ -117,7 +117,7 @@ def _job(spool: Spool, state: JobState, name: str) -> str:
     said = " ".join(f"{key}={value}" for key, value in keys.items())
     if state is JobState.RUNNING:
         owner = read_owner(spool.owner_file(name))
-        said += f" lock={'held' if is_locked(spool.lock_file(name)) else 'free'}"
+        said += f" lock={'held' if held(spool.lock_file(name)) else 'free'}"
         said += f" owner={orphan_reason(spool.owner_file(name)) or 'alive'}"
         said += f" worker={owner.get('OWNER_WORKER_ID', '-')} pid={owner.get('OWNER_PID', '-')}"
         if run := execution.read(spool.result_file(name)):

@@ -10,7 +10,7 @@ from sagequeue.commands import play, typed
 from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError, MalformedJob, SagequeueError, StateCorrupt
 from sagequeue.jobs import RETRY, Job, JobState, Outcome
-from sagequeue.owner import is_locked, orphan_reason, process, read_owner
+from sagequeue.owner import held, is_locked, orphan_reason, process, read_owner
 from sagequeue.progress import gate_reason
 from sagequeue.reasons import sentence
 from sagequeue.settlement import MAX_INTERRUPTS
@@ -160,7 +160,7 @@ def _running(spool: Spool, job: Job) -> Iterator[str]:
         read_owner(owner_file),
         orphan_reason,
     )
-    orphan, locked = gone(owner_file), is_locked(spool.lock_file(name))
+    orphan, locked = gone(owner_file), held(spool.lock_file(name))
     worker = f"worker {owner.get('OWNER_WORKER_ID', '?')}"
     solvers = [s for s in census.solvers(settings) if s.offset == job.offset]
     if orphan is None and locked:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from contextlib import suppress
 from datetime import datetime
 
 import psutil
@@ -40,6 +41,8 @@ def _by_process() -> str | None:
         words = process.info["cmdline"] or []
         if process.info["uids"].real == os.getuid() and "recover" in words[:-2]:
             at = words.index("recover") + 1
-            if words[at] == "--every":
-                return f"within {words[at + 1]} s"
+            with suppress(psutil.Error):
+                # One of another home looks at other queues.
+                if words[at] == "--every" and process.environ().get("HOME") == os.environ["HOME"]:
+                    return f"within {words[at + 1]} s"
     return None

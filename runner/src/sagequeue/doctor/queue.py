@@ -12,7 +12,7 @@ from sagequeue.doctor.finding import Finding, fail, ok, some, warn
 from sagequeue.doctor.patient import Patient, quoted
 from sagequeue.exceptions import ConfigError, MalformedJob
 from sagequeue.jobs import Job, JobState
-from sagequeue.owner import is_locked, orphan_reason
+from sagequeue.owner import held, orphan_reason
 from sagequeue.progress import gate_reason
 from sagequeue.spool import Spool
 
@@ -123,7 +123,7 @@ def owners(patient: Patient) -> Iterator[Finding]:
     stale = []
     for name in sorted({*spool.names(JobState.RUNNING), *spool.owners()}):
         reason = orphan_reason(spool.owner_file(name))
-        if reason is not None and not is_locked(spool.lock_file(name)):
+        if reason is not None and not held(spool.lock_file(name)):
             stale.append(f"{name} ({reason})")
     if stale:
         yield warn(f"nobody works on {some(stale)} any more", patient.sagequeue("recover"))
@@ -144,7 +144,7 @@ def duplicates(patient: Patient) -> Iterator[Finding]:
         # It may have moved while it was looked for.
         if len(states := [state for state in states if spool.lies(state, name)]) < 2:
             continue
-        keep = JobState.RUNNING if is_locked(spool.lock_file(name)) else states[0]
+        keep = JobState.RUNNING if held(spool.lock_file(name)) else states[0]
         others = [quoted(spool.file(state, name)) for state in states if state is not keep]
         yield fail(
             f"{name} is in {' and '.join(states)}; the one in {keep}/ is to stay",

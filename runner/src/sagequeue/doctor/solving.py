@@ -11,7 +11,7 @@ from sagequeue.doctor.finding import Finding, fail, ok
 from sagequeue.doctor.patient import Patient
 from sagequeue.doctor.queue import queue
 from sagequeue.jobs import job_name
-from sagequeue.owner import is_locked
+from sagequeue.owner import held
 
 
 def solvers(patient: Patient) -> Iterator[Finding]:
@@ -42,7 +42,7 @@ def solvers(patient: Patient) -> Iterator[Finding]:
                 "lock: a worker may start a second one beside it",
                 _end(strange),
             )
-        elif not is_locked(spool.lock_file(name)) and psutil.pid_exists(alike[0].pid):
+        elif not held(spool.lock_file(name)) and psutil.pid_exists(alike[0].pid):
             well = False
             yield fail(f"solver {pids} of offset {offset} holds no lock", _end(alike))
     if well:
