@@ -173,7 +173,7 @@ def _doctor(settings: Config) -> Iterator[str]:
 
 def _recovery(settings: Config) -> Iterator[str]:
     supervisor = config.config_dir() / "supervisord.conf"
-    if getattr(settings, "service_manager", "") == "supervisor" or settings.runtime == "local":
+    if settings.runtime == "local":
         parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
         parser.read(supervisor, encoding="utf-8")
         log = Path(parser.get("program:recover", "stdout_logfile"))

@@ -12,13 +12,22 @@ from sagequeue.config import ACTIVE, Config, config_dir
 from sagequeue.exceptions import SagequeueError
 
 _SHARED = ("sagequeue-container.service", "sagequeue-recover.timer")
+# Supervisor's states, as systemd calls them.
+_STATES = {
+    "RUNNING": "active",
+    "STARTING": "activating",
+    "BACKOFF": "activating",
+    "STOPPING": "deactivating",
+    "FATAL": "failed",
+}
 _SETTINGS = re.compile(r"(?:^|[\s\0])SAGEQUEUE_SETTINGS=([^\s\0]*)")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One unit: `state` as the manager calls it, `wanted` whether the settings have it.
+    """One unit: `state` as systemd calls it, `wanted` whether the settings have it.
 
+    `enabled` is whether it starts with its manager.
     `current` is False when it runs with older settings, or an older runner, than those that are
     installed now; None when that is not known, or it does not run.
     """
@@ -126,7 +135,7 @@ def _active() -> str:
 
 
 class Supervisor:
-    """The process manager of the embedded mode; it keeps nothing enabled over a reboot."""
+    """The process manager of the embedded mode; it starts all its programs with itself."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -139,13 +148,13 @@ class Supervisor:
         status = _ask([command, "-c", settings, "status"], allowed=(0, 3))
         numbers = range(1, self.config.workers + 1)
         wanted = ["recover", *(f"{self.config.jobset}-{n}" for n in numbers)]
-        listed = {name: Unit(name, "missing", False, None, None, True) for name in wanted}
+        listed = {name: Unit(name, "inactive", False, None, None, True) for name in wanted}
         mine = re.compile(rf"recover|{re.escape(self.config.jobset)}-[0-9]+")
         for line in status.splitlines():
             name, state, *rest = [*line.split(), ""]
             if mine.fullmatch(name):
                 pid = re.search(r"pid ([0-9]+)", " ".join(rest))
                 number = int(pid[1]) if pid else None
-                told = "active" if state == "RUNNING" else state.lower()
-                listed[name] = Unit(name, told, False, number, None, name in wanted)
+                told = _STATES.get(state, "inactive")
+                listed[name] = Unit(name, told, True, number, None, name in wanted)
         return list(listed.values())

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from sagequeue import config as configuration
 from sagequeue import container
-from sagequeue.config import Config
 from sagequeue.doctor.finding import Finding, fail, ok, warn
 from sagequeue.doctor.patient import Patient, quoted
 from sagequeue.exceptions import SagequeueError
@@ -138,23 +137,20 @@ def mounts(patient: Patient) -> Iterator[Finding]:
 def sage(patient: Patient) -> Iterator[Finding]:
     """Sage's Python solves in the running container."""
     settings = patient.config
-    if not patient.podman or settings is None or not runs(settings.service):
+    if not patient.podman or settings is None or (wanted := _wanted()) is None:
+        return
+    if not runs(settings.service):
         return
     answer = container.run(settings.service, settings.sage_bin, "-python", _SMOKE)
     if answer.returncode == 0:
         yield ok(f"Sage answers, and {answer.stdout.strip()} solves")
     else:
         yield fail(
-            f"Sage cannot solve in the container: {container.said(answer)}",
-            f"systemctl --user stop {_UNIT} && podman image rm --force {_image(settings)} && "
+            f"Sage cannot solve in the container: {container.said(answer)}. A new image mends "
+            "that; to put it in place ends all cases at hand",
+            f"systemctl --user stop {_UNIT} && podman image rm --force {wanted.image} && "
             + patient.play,
         )
-
-
-def _image(settings: Config) -> str:
-    """The id of the image that the container runs."""
-    there = container.inspect(settings.service)
-    return there.image_id if there else settings.service
 
 
 def runs(service: str) -> bool:

@@ -61,8 +61,7 @@ class Patient:
         """Whether workers are, or would be, kept alive by the user's systemd."""
         if self.config is None:
             return self.booted or self.wsl
-        default = "systemd" if self.config.runtime == "podman" else "supervisor"
-        return str(getattr(self.config, "service_manager", default)) == "systemd"
+        return self.config.runtime == "podman"
 
     @property
     def podman(self) -> bool:
