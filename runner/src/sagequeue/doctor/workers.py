@@ -72,7 +72,7 @@ def current(patient: Patient) -> Iterator[Finding]:
             "that they are at",
             _systemctl("restart", old) if patient.systemd else patient.play,
         )
-    elif there:
+    elif any(unit.current for unit in there):
         yield ok("workers run with the settings and the runner that are installed")
 
 
