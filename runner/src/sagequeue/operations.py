@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sagequeue import execution, jobs, runtime, settlement
+from sagequeue import execution, jobs, predecessor, runtime, settlement
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob, SagequeueError, StateCorrupt
 from sagequeue.jobs import Job, JobState
@@ -132,6 +132,7 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
     """End every solver, gracefully at first, and give its job back to pending."""
     spool = Spool(config)
     spool.create()
+    predecessor.refuse(spool)
     solvers = runtime.for_config(config)
     requeued = 0
     for name in sorted(spool.names(JobState.RUNNING)):
@@ -189,6 +190,7 @@ def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
     """Remove every job of the queue and the named files; Busy, at first, while a solver lives."""
     spool = Spool(config)
     spool.create()
+    predecessor.refuse(spool)
     for name in spool.names(JobState.RUNNING):
         with _locked(spool, name) as lock:
             if lock is None:

@@ -4,10 +4,11 @@ It acts on free locks only. What it does is printed, a line an action, for grep 
 """
 
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import Callable
 
-from sagequeue import execution, jobs, retry, settlement
+from sagequeue import execution, jobs, predecessor, retry, settlement
 from sagequeue.exceptions import IllegalEdge, MalformedJob
 from sagequeue.jobs import JobState
 from sagequeue.owner import Lock, orphan_reason, read_owner, try_lock
@@ -46,8 +47,11 @@ def recover(spool: Spool, tell: Say = say) -> bool:
     if pass_lock is None:
         return False
     counts: Counter[str] = Counter()
+    # The list of processes is read once at most, and only for a job that nobody of ours has run.
+    theirs = functools.cache(lambda: bool(predecessor.commands(spool.config)))
+    running = functools.partial(_running, theirs)
     with pass_lock, spool.batch():
-        for state, act in ((JobState.RUNNING, _running), (JobState.FAILED, _failed)):
+        for state, act in ((JobState.RUNNING, running), (JobState.FAILED, _failed)):
             for name in sorted(spool.names(state)):
                 counts[f"scanned_{state}"] += 1
                 # Almost every running job is being worked on, so its lock tells all.
@@ -77,9 +81,15 @@ def _look(spool: Spool, name: str) -> None:
         execution.note_gate(record)
 
 
-def _running(spool: Spool, lock: Lock, name: str, tell: Say) -> str:
-    """Settle one running job that nothing of an execution holds; the count it goes into."""
+def _running(theirs: Callable[[], bool], spool: Spool, lock: Lock, name: str, tell: Say) -> str:
+    """Settle one running job that nothing of an execution holds; the count it goes into.
+
+    `theirs` says whether the shell project, which takes no locks, is at work on the jobset.
+    """
     run = execution.read(spool.result_file(name))
+    if run is None and theirs():
+        tell(line("warn", job=name, reason="shell_project_at_work"))
+        return "attended"
     if run is not None and run.rc is not None:
         settled = settlement.settle(spool, lock, name)
         tell(line("finish", job=name, outcome=settled.outcome, state=settled.state))

@@ -11,7 +11,7 @@ import os
 import time
 from enum import Enum, auto
 
-from sagequeue import execution, recovery, runtime, settlement
+from sagequeue import execution, predecessor, recovery, runtime, settlement
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob
@@ -48,12 +48,13 @@ class Worker:
     def __init__(self, config: Config, number: int) -> None:
         """Take the worker's place; Busy when another process has it.
 
-        ConfigError when the jobset can start nothing.
+        Or the shell project has the queue. ConfigError when the jobset can start nothing.
         """
         self.config = config
         self.number = number
         self.spool = Spool(config)
         self.spool.create()
+        predecessor.refuse(self.spool)
         self.runtime = runtime.for_config(config)
         # Why nothing could be started when we last looked; empty: look before the next claim;
         # None: nothing speaks against one.
