@@ -69,6 +69,12 @@ class Rig:
         lines = [f'{key}="{value}"\n' for key, value in self.settings.items() if value is not None]
         self.env_file.write_text("".join(lines))
 
+    def grow(self, stride: int, total: int) -> None:
+        """Have so many partitions and cases."""
+        now = f"--total {self.settings['TOTAL_CASES']} "
+        arguments = str(self.settings["SAGE_BASE_ARGS"]).replace(now, f"--total {total} ")
+        self.configure(STRIDE=stride, TOTAL_CASES=total, SAGE_BASE_ARGS=arguments)
+
     @property
     def config(self) -> Config:
         return config.load(self.env_file, {})

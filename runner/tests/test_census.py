@@ -1,15 +1,19 @@
 """Solvers are found by what runs, whoever started it."""
 
+import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 from rig import SOLVER, Rig, rig, wrapper_of
 from sagequeue import census
+from sagequeue.jobs import JobState
 
 
 @pytest.fixture
@@ -53,7 +57,8 @@ def test_a_workers_solver_is_ours_and_counts_once(demo: Rig) -> None:
     pid = demo.events("start", 0)[0].pid
     assert found(demo) == [(pid, 0, True)]
     demo.go(0)
-    demo.until(lambda: not found(demo), "an empty census")
+    demo.until_state(JobState.DONE, 0)
+    assert found(demo) == []
 
 
 def test_it_is_ours_after_its_wrapper_and_its_worker_are_gone(demo: Rig) -> None:
@@ -127,7 +132,8 @@ def test_a_jobset_with_more_arguments_is_told_apart_by_its_mark(demo: Rig) -> No
     demo.configure(JOBSET="demo")
     assert [ours for _, _, ours in found(demo)] == [True]
     demo.go(0)
-    demo.until(lambda: not found(demo), "its end")
+    demo.until_state(JobState.DONE, 0)
+    assert found(demo) == []
 
 
 def test_the_same_jobset_of_another_clone_is_foreign(demo: Rig) -> None:
@@ -139,7 +145,29 @@ def test_the_same_jobset_of_another_clone_is_foreign(demo: Rig) -> None:
     assert [solver.ours for solver in census.solvers(demo.config)] == [False]
     demo.configure(RUN_DIR=None)
     demo.go(0)
-    demo.until(lambda: not found(demo), "an empty census")
+    demo.until_state(JobState.DONE, 0)
+    assert found(demo) == []
+
+
+@pytest.mark.parametrize(
+    ("asks", "owners", "command"),
+    [
+        (1000, [1000], "kill 1"),
+        (1000, [1000, 100999], "podman unshare kill 1 2"),
+        (1000, [100999, 0], "sudo kill 1 2"),
+        (0, [1000], "kill 1"),
+    ],
+)
+def test_the_command_that_ends_solvers_is_one_that_may(
+    asks: int, owners: list[int], command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def process(pid: int) -> SimpleNamespace:
+        return SimpleNamespace(uids=lambda: SimpleNamespace(real=owners[pid - 1]))
+
+    monkeypatch.setattr(os, "getuid", lambda: asks)
+    monkeypatch.setattr(psutil, "Process", process)
+    solvers = [census.Solver(n, 0, False, 1.0) for n in range(1, len(owners) + 1)]
+    assert census.kill(solvers) == command
 
 
 def test_a_program_that_only_reads_the_script_is_none(demo: Rig) -> None:

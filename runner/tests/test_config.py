@@ -32,6 +32,21 @@ def test_paths_follow_from_the_project_root_and_the_jobset(config: Config) -> No
     assert config.log_file(3) == state / "log" / "demo_off3.log"
 
 
+@pytest.mark.parametrize(
+    ("runtime", "named", "manager"),
+    [
+        ("podman", {}, "systemd"),
+        ("local", {}, "supervisor"),
+        ("local", {"SERVICE_MANAGER": "systemd"}, "systemd"),
+        ("podman", {"SERVICE_MANAGER": "supervisor"}, "supervisor"),
+    ],
+)
+def test_the_service_manager_is_the_runtimes_unless_it_is_named(
+    env_file: Path, keys: dict[str, str], runtime: str, named: dict[str, str], manager: str
+) -> None:
+    assert load(env_file, keys | named | {"RUNTIME": runtime}).service_manager == manager
+
+
 def test_what_is_left_out_has_a_default(env_file: Path, keys: dict[str, str]) -> None:
     for key in ("RUNTIME", "SAGE_BIN", "STATE_FILE_HOST", "WORKERS", "TOTAL_CASES", "STOP_GRACE"):
         del keys[key]
@@ -112,6 +127,7 @@ def test_a_file_with_windows_line_ends_is_read(env_file: Path, keys: dict[str, s
         ("RUN_DIR", "run", "must be an absolute path"),
         ("LOG_DIR", "log", "must be an absolute path"),
         ("RUNTIME", "docker", "is not one of local, podman"),
+        ("SERVICE_MANAGER", "upstart", "is not one of systemd, supervisor"),
         ("SAGE_TAG", "10.7-pycryptosat", "must be the plain tag, without -pycryptosat"),
         ("SCRIPT", "", "SCRIPT is not set"),
         ("STOP_FILE_HOST", "", "STOP_FILE_HOST is not set"),

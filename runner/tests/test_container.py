@@ -210,7 +210,7 @@ def test_a_container_that_does_not_run_is_refused_with_what_starts_it(
     assert cli.main([verb]) == 1
     out, complaint = said()
     assert out == ""
-    assert "box does not run; `systemctl --user start sagequeue-container` starts" in complaint
+    assert "container box does not run; `sagequeue up` starts it" in complaint
 
 
 def test_a_container_without_our_port_is_not_ours(

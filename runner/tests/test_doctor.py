@@ -1,4 +1,4 @@
-"""Each check both ways; a remedy that is a command is run, and mends."""
+"""Each check both ways; a remedy that can be typed here is typed, and mends."""
 
 import json
 import os
@@ -45,7 +45,10 @@ def tree(tmp_path: Path) -> Tree:
 @pytest.fixture
 def systemd(config: Config, tree: Tree) -> Patient:
     """A jobset in the container, on a machine with systemd."""
-    return Patient(replace(config, runtime="podman"), root=tree(run__systemd__system__x=""))
+    return Patient(
+        replace(config, runtime="podman", service_manager="systemd"),
+        root=tree(run__systemd__system__x=""),
+    )
 
 
 def look(check: Check, patient: Patient) -> list[Finding]:
@@ -66,9 +69,7 @@ def mend(finding: Finding) -> None:
 def mended(check: Check, patient: Patient) -> None:
     """The check finds one thing, whose remedy mends it."""
     mend(only(check, patient))
-    # What was seen of solvers is kept for the length of one examination.
-    again = Patient(patient.config, patient.complaint, patient.session, patient.root)
-    assert {finding.level for finding in look(check, again)} == {Level.OK}
+    assert {finding.level for finding in look(check, patient)} == {Level.OK}
 
 
 # The examination
@@ -168,7 +169,7 @@ def test_settings_that_cannot_be_read_are_a_finding(
     assert cli.main(["doctor"]) == EXIT[Level.FAIL]
     said = capsys.readouterr().out
     assert f"{env_file}: line 1" in said
-    assert "$ ./bootstrap ansible-playbook site.yml -e jobset=demo\n" in said
+    assert "$ ./bootstrap ansible-playbook ops.yml -t env -e jobset=demo\n" in said
 
 
 def test_an_unknown_jobset_is_refused(env_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,7 +294,20 @@ def test_delegation(systemd: Patient, tree: Tree) -> None:
     assert levels == [[Level.OK, Level.OK], [Level.WARN, Level.OK]]
     whole.write_text("pids")
     (memory, _) = look(machine.delegation, systemd)
-    assert "kernel's command line" in memory.remedy
+    assert ("kernel's command line" in memory.cause, memory.remedy) == (True, "")
+
+
+def test_the_kernels_command_line_is_changed_where_it_is_kept(systemd: Patient, tree: Tree) -> None:
+    root = tree(etc__default__grub='GRUB_CMDLINE_LINUX="quiet"\n')
+    found = only(machine.delegation, systemd)
+    edit, update = found.remedy.removeprefix("sudo ").split(" && ")
+    subprocess.run(["sh", "-c", edit.replace("/etc", f"{root}/etc")], check=True)
+    text = (root / "etc/default/grub").read_text()
+    assert text == 'GRUB_CMDLINE_LINUX="systemd.unified_cgroup_hierarchy=1 quiet"\n'
+    assert update == "sudo update-grub"
+    tree(proc__sys__kernel__osrelease="6.6-microsoft-standard-WSL2")
+    on_wsl = only(machine.delegation, systemd)
+    assert ("kernelCommandLine" in on_wsl.cause, on_wsl.remedy) == (True, "")
 
 
 @pytest.mark.parametrize(
@@ -301,11 +315,11 @@ def test_delegation(systemd: Patient, tree: Tree) -> None:
     [("[general]\r\ninstanceIdleTimeout = -1\r\n", Level.OK), ("[general]\n", Level.WARN)],
 )
 def test_windows_leaves_wsl_running(systemd: Patient, tree: Tree, text: str, level: Level) -> None:
-    assert look(machine.wsl_keep_alive, systemd) == []
+    assert look(resources.wsl_keep_alive, systemd) == []
     tree(proc__sys__kernel__osrelease="6.6.87.2-microsoft-standard-WSL2\n")
     (path := systemd.path("mnt/c/Users/ann/.wslconfig")).parent.mkdir(parents=True)
     path.write_text(text)
-    assert only(machine.wsl_keep_alive, systemd).level is level
+    assert only(resources.wsl_keep_alive, systemd).level is level
 
 
 def test_checks_of_the_container_are_left_out_where_there_is_none(spool: Spool) -> None:
@@ -362,14 +376,14 @@ def test_threads_of_all_workers_against_cores(config: Config) -> None:
     assert only(resources.cores, Patient(replace(config, workers=cores))).level is Level.OK
     many = only(resources.cores, Patient(replace(config, workers=cores + 1)))
     assert many.level is Level.WARN
-    assert "demo" in many.remedy
+    assert "set workers of demo" in many.cause
 
 
 def test_memory_of_all_workers(config: Config) -> None:
     fit = psutil.virtual_memory().total // (2**29)
     assert only(resources.memory, Patient(replace(config, workers=1))).level is Level.OK
     many = only(resources.memory, Patient(replace(config, workers=fit + 1)))
-    assert (many.level, f"to {fit};" in many.remedy) == (Level.WARN, True)
+    assert (many.level, f"to {fit}," in many.cause) == (Level.WARN, True)
 
 
 @pytest.mark.parametrize(("drift", "level"), [(0, Level.OK), (-60, Level.WARN), (60, Level.WARN)])
@@ -391,7 +405,7 @@ def test_another_jobsets_settings_count_too(config: Config) -> None:
     (config.env_file.parent / "other.env").write_text("JOBSET\n")
     found = only(queue.env_file, Patient(config))
     assert found.level is Level.FAIL
-    assert found.remedy == "./bootstrap ansible-playbook site.yml -e jobset=other"
+    assert found.remedy == "./bootstrap ansible-playbook ops.yml -t env -e jobset=other"
 
 
 @pytest.mark.parametrize(("target", "level"), [(None, Level.WARN), ("gone.env", Level.FAIL)])
@@ -410,6 +424,7 @@ def test_the_queues_directories(spool: Spool) -> None:
     spool.config.done_dir.rmdir()
     found = only(queue.directories, patient)
     assert (found.level, str(spool.config.done_dir) in found.cause) == (Level.FAIL, True)
+    assert found.remedy == "./bootstrap ansible-playbook ops.yml -t setup -e jobset=demo"
     assert look(queue.gate, patient) == []
 
 

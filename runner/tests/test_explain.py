@@ -131,7 +131,7 @@ def test_pending_has_its_place_in_the_order_of_claims(told: Told, put: Put) -> N
 
 def test_without_workers_pending_waits_for_their_start(told: Told, put: Put) -> None:
     put(PENDING)
-    assert told().endswith("Next: `ansible-playbook site.yml -e jobset=demo` starts them.")
+    assert told().endswith("No worker runs. Next: `sagequeue start` starts them.")
 
 
 def test_a_free_worker_takes_the_first(told: Told, put: Put, alive: Callable[..., None]) -> None:
@@ -216,7 +216,7 @@ def test_a_solver_without_a_worker_is_left_alone_until_one_takes_it_up(
     with lock:
         said = told()
     assert "running without a worker: the process in its owner file is dead" in said
-    assert "worker 2 takes it up (`ansible-playbook site.yml -e jobset=demo` starts it)" in said
+    assert "the next worker 2 takes it up (`sagequeue start` starts it)" in said
 
 
 def test_an_orphan_is_given_back_by_the_next_pass(told: Told, put: Put) -> None:
@@ -243,12 +243,20 @@ def test_a_solver_that_just_ended_is_its_workers(told: Told, put: Put, spool: Sp
     assert "its solver has ended; worker 4 settles it at once" in told()
 
 
+def test_the_shell_projects_job_is_left_to_it(
+    told: Told, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(RUNNING)
+    monkeypatch.setattr("sagequeue.predecessor.commands", lambda _: ["kill 1"])
+    assert "the shell project" in told()
+
+
 def test_where_nothing_repeats_recovery_the_command_is_named(
     told: Told, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schedule, "next_pass", lambda: None)
     put(RUNNING)
-    assert "nothing repeats it here: `ansible-playbook site.yml -e jobset=demo`" in told()
+    assert "nothing repeats it here: `sagequeue start`" in told()
 
 
 @pytest.fixture
@@ -267,7 +275,9 @@ def test_a_solver_that_was_adopted_is_told_from_one_that_was_begun(real: Rig) ->
     assert f"Its solver is process {solver}" in said
     worker.send_signal(signal.SIGKILL)
     worker.wait()
-    assert "running without a worker" in real.run("explain", "0").stdout
+    said = real.run("explain", "0").stdout
+    assert "running without a worker" in said
+    assert f"Its solver is process {solver}" in said
     heir = real.worker(1)
     real.until(lambda: "action=adopt" in real.said(1), "adoption")
     said = real.run("explain", "0").stdout
@@ -365,12 +375,12 @@ def test_a_job_in_two_directories_names_both_remedies(told: Told, put: Put, spoo
         assert f"rm {spool.file(state, 'demo_off0')}" in said
 
 
-def test_a_jobset_that_is_not_active_is_named_by_the_play(
+def test_a_jobset_that_is_not_active_is_named_in_every_command(
     config: Config, put: Put, env_file: Path
 ) -> None:
     (env_file.parent / "sagequeue.env").unlink()
     put(PENDING)
-    assert "`ansible-playbook site.yml -e jobset=demo`" in " ".join(explain(config, "0"))
+    assert "`sagequeue start --jobset demo`" in " ".join(explain(config, "0"))
 
 
 # When

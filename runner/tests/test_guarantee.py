@@ -23,9 +23,7 @@ def demo(tmp_path: Path) -> Iterator[Rig]:
 
 
 def test_eight_workers_that_start_at_once_solve_every_case_once(demo: Rig) -> None:
-    demo.configure(STRIDE=16, TOTAL_CASES=64)
-    demo.settings["SAGE_BASE_ARGS"] = str(demo.settings["SAGE_BASE_ARGS"]).replace("12", "64")
-    demo.configure()
+    demo.grow(16, 64)
     demo.run("enqueue")
     for number in range(1, 9):
         demo.worker(number)
@@ -123,9 +121,8 @@ def test_no_owner_file_takes_a_job_from_a_living_solver(demo: Rig, owner: str) -
 
 
 def test_recovery_in_a_tight_loop_beside_claims_takes_nothing(demo: Rig) -> None:
-    demo.configure(STRIDE=40, TOTAL_CASES=40, SLEEP_EMPTY="0.2")
-    demo.settings["SAGE_BASE_ARGS"] = str(demo.settings["SAGE_BASE_ARGS"]).replace("12", "40")
-    demo.configure()
+    demo.configure(SLEEP_EMPTY="0.2")
+    demo.grow(40, 40)
     demo.run("enqueue")
     workers = [demo.worker(number) for number in range(1, 5)]
     said = ""
@@ -379,11 +376,8 @@ def test_solvers_get_nothing_of_the_service_managers_and_their_share_of_threads(
     assert os.getpgid(solver.pid) == solver.pid
 
 
-@pytest.mark.parametrize("moment", ["claimed", "started"])
-def test_a_stop_before_the_wrapper_has_told_its_number_is_no_failure(
-    demo: Rig, moment: str
-) -> None:
-    # A shell that waits before it does what it is told, so that the stop comes first.
+def waiting_wrapper(demo: Rig) -> Path:
+    """Start worker 1, whose first wrapper does nothing before somebody writes to that FIFO."""
     shell = demo.root / "bin" / "sh"
     shell.parent.mkdir()
     gate = demo.root / "open"
@@ -397,10 +391,18 @@ exec /bin/sh "$@"
 """
     )
     shell.chmod(0o755)
-    demo.orders(0, wait_at=4)
-    path = f"{shell.parent}:{os.environ['PATH']}"
-    worker = demo.worker(1, env={**os.environ, "PATH": path})
+    demo.worker(1, env={**os.environ, "PATH": f"{shell.parent}:{os.environ['PATH']}"})
     demo.until(lambda: (demo.root / "once").exists(), "the wrapper's shell")
+    return gate
+
+
+@pytest.mark.parametrize("moment", ["claimed", "started"])
+def test_a_stop_before_the_wrapper_has_told_its_number_is_no_failure(
+    demo: Rig, moment: str
+) -> None:
+    demo.orders(0, wait_at=4)
+    gate = waiting_wrapper(demo)
+    (worker,) = demo.workers
     if moment == "claimed":
         worker.terminate()
     with open(gate, "w") as fifo:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from kinds import Put
 from rich.console import Console
+from sagequeue import config as configuration
 from sagequeue import keyvalue, progress, view
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
@@ -32,9 +33,9 @@ def workers(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def picture(facts: Survey, width: int = 200) -> str:
+def picture(settings: Config, facts: Survey, width: int = 200) -> str:
     out = io.StringIO()
-    Console(file=out, width=width, highlight=False).print(view.draw(facts))
+    Console(file=out, width=width, highlight=False).print(view.draw(settings, facts))
     return out.getvalue()
 
 
@@ -57,8 +58,8 @@ def test_a_queue_that_was_not_created_yet_has_nothing_done(config: Config) -> No
     assert [p.state for p in facts.partitions] == ["none"] * 4
     assert [p.cases_total for p in facts.partitions] == [3, 3, 2, 2]
     assert not config.state_dir.exists()
-    assert "0/10 cases" in picture(facts)
-    assert "found: nothing so far" in picture(facts)
+    assert "0/10 cases" in picture(config, facts)
+    assert "found: nothing so far" in picture(config, facts)
 
 
 def test_jobs_are_counted_by_state_and_cases_by_state_file(
@@ -79,7 +80,7 @@ def test_jobs_are_counted_by_state_and_cases_by_state_file(
     assert facts.cases_done == 5
     assert facts.partitions[2].reason == "rc_1"
     assert facts.partitions[2].attempts == 1
-    text = picture(facts)
+    text = picture(config, facts)
     assert "jobs: pending 1  running 1  done 1  failed 1" in text
     assert "5/10 cases (50.0 %), 5 left" in text
     assert "offset 2: rc_1, retried 1 times; recovery will retry it" in " ".join(text.split())
@@ -89,7 +90,7 @@ def test_an_empty_partition_is_complete(config: Config) -> None:
     facts = survey(replace(config, total_cases=2))
     assert [p.percent for p in facts.partitions] == [0.0, 0.0, 100.0, 100.0]
     empty = survey(replace(config, total_cases=0))
-    assert "0/0 cases (100.0 %), 0 left" in picture(empty)
+    assert "0/0 cases (100.0 %), 0 left" in picture(config, empty)
 
 
 def test_without_a_total_there_is_no_percent_and_no_estimate(
@@ -103,7 +104,7 @@ def test_without_a_total_there_is_no_percent_and_no_estimate(
     assert facts.cases_total is None
     assert facts.partitions[1].percent is None
     assert facts.partitions[1].cases_done == 2
-    assert "2/-" in picture(facts)
+    assert "2/-" in picture(config, facts)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_a_failed_job_that_goes_again_by_itself_is_told_from_a_held_one(
     put(FAILED, 0, **extra)
     facts = survey(config)
     assert facts.partitions[0].held is held
-    assert ("failed, held" in picture(facts)) is held
+    assert ("failed, held" in picture(config, facts)) is held
 
 
 def test_a_malformed_job_is_held_and_says_why(config: Config, put: Put) -> None:
@@ -136,7 +137,7 @@ def test_a_corrupt_state_file_is_flagged_and_not_guessed_at(config: Config, put:
     facts = survey(config)
     assert facts.partitions[0].reason == "state_corrupt"
     assert (facts.partitions[0].cases_done, facts.partitions[0].last_gidx) == (0, None)
-    assert "state_corrupt" in picture(facts)
+    assert "state_corrupt" in picture(config, facts)
 
 
 def test_the_worker_shown_is_one_that_lives(config: Config, spool: Spool, put: Put) -> None:
@@ -222,15 +223,15 @@ def test_of_one_case_the_estimate_is_half_to_double(config: Config, put: Put) ->
 def test_without_a_case_done_there_is_no_estimate(config: Config, put: Put) -> None:
     put(PENDING, 0)
     assert survey(config).eta_seconds is None
-    assert "to go" not in picture(survey(config))
+    assert "to go" not in picture(config, survey(config))
 
 
 def test_an_estimate_is_shown_as_a_range(config: Config, put: Put) -> None:
     for offset in range(4):
         put(PENDING, offset)
     log(config, 0, 3600.0, 7200.0, 3600.0, 7200.0)
-    assert " h " in picture(survey(config))
-    assert " to go" in picture(survey(config))
+    assert " h " in picture(config, survey(config))
+    assert " to go" in picture(config, survey(config))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_the_gates_text_is_one_line_without_control_characters(
 ) -> None:
     config.stop_file_host.write_bytes(content)
     assert progress.gate_reason(config) == text
-    shown = picture(survey(config))
+    shown = picture(config, survey(config))
     assert f"stop gate: {text or '(empty)'}" in shown
     assert not {c for c in shown if (c < " " and c != "\n") or "\x7f" <= c <= "\x9f"}
 
@@ -284,12 +285,28 @@ def test_a_gate_that_cannot_be_read_is_a_gate(config: Config) -> None:
 
 def test_no_gate_is_none(config: Config) -> None:
     assert progress.gate_reason(config) is None
-    assert "stop gate" not in picture(survey(config))
+    assert "stop gate" not in picture(config, survey(config))
+
+
+def test_the_commands_it_names_are_for_the_jobset_it_shows(config: Config, put: Put) -> None:
+    put(FAILED, 0, ATTEMPTS=3, LAST_OUTCOME="failed", LAST_REASON="rc_1")
+    config.stop_file_host.touch()
+    assert "until `sagequeue clear-stop`\n" in picture(config, survey(config))
+    (configuration.config_dir() / f"{configuration.ACTIVE}.env").unlink()
+    shown = picture(config, survey(config))
+    assert "`sagequeue clear-stop --jobset demo`" in shown
+    assert "held until `sagequeue retry-failed --jobset demo`" in shown
+
+
+def test_where_no_worker_runs_it_says_what_starts_them(config: Config, put: Put) -> None:
+    put(PENDING)
+    facts = replace(survey(config), workers_alive=0)
+    assert "no workers run: `sagequeue start` starts them" in picture(config, facts)
 
 
 def test_a_gate_is_no_markup(config: Config) -> None:
     config.stop_file_host.write_text("[bold]loud[/bold] [/nonsense]")
-    assert "[bold]loud[/bold] [/nonsense]" in picture(survey(config))
+    assert "[bold]loud[/bold] [/nonsense]" in picture(config, survey(config))
 
 
 def test_neither_reasons_nor_findings_reach_the_terminal_with_their_escapes(
@@ -299,7 +316,7 @@ def test_neither_reasons_nor_findings_reach_the_terminal_with_their_escapes(
     put(FAILED, 0, text)
     finding = {"offset": 0, "gidx": "\x1b[2J", "lines": ["\x1b]0;x\x07 SAT"], "found_at": "\x1b"}
     (config.results_dir / "x.json").write_text(json.dumps(finding))
-    shown = picture(survey(config))
+    shown = picture(config, survey(config))
     assert "SAT" in shown
     assert "[red]x" in shown
     assert not {c for c in shown if (c < " " and c != "\n") or "\x7f" <= c <= "\x9f"}
@@ -359,7 +376,7 @@ def test_many_partitions_are_cut_to_those_that_matter(
 ) -> None:
     config = replace(config, stride=100, total_cases=1000)
     put(RUNNING, 3)
-    shown = picture(survey(config))
+    shown = picture(config, survey(config))
     assert "... and 99 more partitions" in shown
     assert len(progress.as_json(survey(config))["partitions"]) == 100
 

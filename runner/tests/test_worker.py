@@ -33,14 +33,8 @@ def demo(tmp_path: Path) -> Iterator[Rig]:
         yield made
 
 
-def grow(demo: Rig, stride: int, total: int) -> None:
-    """Give the rig another size."""
-    arguments = str(demo.settings["SAGE_BASE_ARGS"]).replace("--total 12", f"--total {total}")
-    demo.configure(STRIDE=stride, TOTAL_CASES=total, SAGE_BASE_ARGS=arguments)
-
-
 def test_claims_are_in_offset_order(demo: Rig) -> None:
-    grow(demo, 12, 12)
+    demo.grow(12, 12)
     demo.run("enqueue")
     demo.worker(1)
     demo.until_state(JobState.DONE, *range(12))
@@ -101,8 +95,11 @@ def test_nothing_is_claimed_while_the_stop_gate_is_there(demo: Rig) -> None:
     demo.until_state(JobState.DONE, *range(4))
 
 
+@pytest.mark.parametrize("told", [signal.SIGUSR1, signal.SIGHUP])
 @pytest.mark.parametrize("why", ["idle", "gated", "out"])
-def test_a_drained_worker_without_a_job_ends_at_once(demo: Rig, why: str) -> None:
+def test_a_drained_worker_without_a_job_ends_at_once(
+    demo: Rig, why: str, told: signal.Signals
+) -> None:
     script = demo.root / "solver.py"
     script.write_bytes(SOLVER.read_bytes())
     demo.configure(SCRIPT=script)
@@ -115,7 +112,7 @@ def test_a_drained_worker_without_a_job_ends_at_once(demo: Rig, why: str) -> Non
         demo.run("enqueue")
     if why == "out":
         demo.until(lambda: "nothing can be started" in demo.said(1), "the worker's words")
-    worker.send_signal(signal.SIGUSR1)
+    worker.send_signal(told)
     assert demo.until_ended(demo.workers[0]) == 0
     assert sorted(demo.spool.names(JobState.PENDING)) == sorted(demo.enqueued)
 
@@ -230,7 +227,7 @@ def test_a_gate_that_was_there_and_is_gone_again_leaves_the_job_unfinished(
 
 
 def test_the_gate_set_and_cleared_at_every_moment_loses_nothing(demo: Rig) -> None:
-    grow(demo, 24, 96)
+    demo.grow(24, 96)
     demo.run("enqueue")
     for number in (1, 2, 3):
         demo.worker(number)

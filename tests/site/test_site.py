@@ -73,6 +73,12 @@ class Site:
         assert result.returncode != 0, result.stdout
         return " ".join((result.stdout + result.stderr).split())
 
+    def verb(self, *words: str) -> str:
+        """What a verb of the command said."""
+        result = self.run("sagequeue", *words)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
     def supervisorctl(self, *args: str) -> str:
         config = self.home / ".config" / "sagequeue" / "supervisord.conf"
         return self.run("supervisorctl", "-c", str(config), *args).stdout
@@ -162,7 +168,7 @@ def test_the_first_run_tells_the_mode_and_how_to_watch_stop_and_resume(
     site, said = provisioned
     assert "in embedded mode, because" in said
     assert "does not come back after a reboot" in said
-    for command in ("progress --watch", "request-stop", "stop all", "clear-stop"):
+    for command in ("progress --watch", "request-stop", "sagequeue stop", "clear-stop"):
         assert command in said
     assert set(site.workers()) == {"recover", "endless-1", "endless-2"}
     active = site.home / ".config" / "sagequeue" / "sagequeue.env"
@@ -175,6 +181,14 @@ def test_a_second_run_changes_nothing_and_disturbs_no_solver(site: Site) -> None
     assert changed(site.play("-e", "jobset=endless")) == 0
     assert changed(site.play("-e", "jobset=endless", "--check", "--diff")) == 0
     assert (site.workers(), site.solvers("endless")) == before
+
+
+def test_the_doctor_finds_nothing_wrong(site: Site) -> None:
+    found = json.loads(site.run("sagequeue", "doctor", "--json").stdout)["findings"]
+    assert {finding["check"] for finding in found} > {"env_file", "workload", "units", "solvers"}
+    wrong = {finding["check"]: finding for finding in found if finding["level"] != "OK"}
+    # How much there is of these is the host's own affair.
+    assert not {check: wrong[check] for check in wrong.keys() - {"disk", "cores", "memory"}}
 
 
 def test_another_jobset_runs_to_its_end_beside_the_first(site: Site) -> None:
@@ -197,20 +211,117 @@ def test_new_settings_reach_new_workers_and_the_old_ones_are_named(site: Site) -
     said = site.play("-e", "jobset=endless")
     site.await_jobs("endless", "running", 3)
     assert before[0].items() <= site.workers().items()
+    site.await_solvers("endless", 3)
     assert before[1] < site.solvers("endless")
     assert "Nothing that runs was stopped" in said
-    assert "update endless-1 endless-2\n" in said
+    assert "Older settings, or an older runner: endless-1, endless-2." in said
+
+    # What the message says to type; solvers work on.
+    solvers = site.solvers("endless")
+    assert "restart --jobset endless\n" in said
+    assert site.verb("restart", "--jobset", "endless").endswith("work on and are adopted\n")
+    assert site.workers().keys() >= {"recover", "endless-1", "endless-2", "endless-3"}
+    assert site.workers()["endless-1"] != before[0]["endless-1"]
+    assert site.solvers("endless") == solvers
+    assert "Nothing that runs" not in site.play("-e", "jobset=endless")
 
     with_three = site.workers()
     site.jobsets(endless=template("endless", 3600, 3, workers=2))
     said = site.play("-e", "jobset=endless")
     assert site.workers() == with_three
-    assert "In the settings no more: endless-3." in said
+    assert "Too many: endless-3." in said
 
     # What the message says to type; the solver ends, and its job goes back.
-    site.supervisorctl("update", "endless-3")
+    site.supervisorctl("stop", "endless-3")
     assert len(list((site.var / "endless" / "queue" / "pending").glob("*.env"))) == 1
+    site.verb("restart")
     assert "Nothing that runs" not in site.play("-e", "jobset=endless")
+
+
+def test_workers_that_are_started_anew_adopt_their_solvers_however_soon(site: Site) -> None:
+    solvers = site.solvers("endless")
+    for _ in range(3):
+        before = site.workers()
+        site.verb("restart")
+        after = site.workers()
+        assert after.keys() == before.keys()
+        assert after["endless-1"] != before["endless-1"]
+        assert after["recover"] == before["recover"]
+    site.supervisorctl("signal", "KILL", "endless-1")
+    site.verb("restart")
+    assert site.solvers("endless") == solvers
+    assert "ATTEMPTS" not in "".join(
+        job.read_text() for job in (site.var / "endless" / "queue" / "running").glob("*.env")
+    )
+
+
+def test_stop_ends_the_solvers_and_start_has_them_again(site: Site) -> None:
+    refused = site.run("sagequeue", "idle")
+    assert refused.returncode == 75
+    assert "`sagequeue stop` ends them now" in refused.stderr
+    assert site.verb("stop").endswith(
+        "endless: workers stopped: 2; solvers ended, and their jobs went back\n"
+    )
+    assert site.solvers("endless") == set()
+    assert len(list((site.var / "endless" / "queue" / "pending").glob("*.env"))) == 3
+    assert set(site.workers()) >= {"recover"}
+    assert site.verb("idle") == "endless: no solver lives\n"
+    assert site.verb("stop").startswith("endless: no worker ran")
+    assert site.verb("start").endswith("endless: started: endless-1, endless-2\n")
+    site.await_solvers("endless", 2)
+    assert site.verb("start").startswith("endless: everything runs already")
+
+
+def test_stop_ends_a_solver_whose_worker_is_gone(site: Site) -> None:
+    site.supervisorctl("signal", "HUP", "endless-1")
+    assert "endless: workers stopped" in site.verb("stop")
+    assert site.solvers("endless") == set()
+    assert not list((site.var / "endless" / "queue" / "running").glob("*.env"))
+    site.verb("start")
+    site.await_solvers("endless", 2)
+
+
+def test_status_and_journal_tell_of_the_workers(site: Site) -> None:
+    said = site.verb("status")
+    for name in ("recover", "endless-1", "endless-2"):
+        assert re.search(rf"^{name} +active +\d+", said, re.MULTILINE)
+    assert said.splitlines()[-1] == (
+        "endless: 2 of 2 workers run; jobs: 1 pending, 2 running, 0 done, 0 failed; findings: 0"
+    )
+    units = json.loads(site.verb("status", "--json"))["units"]
+    assert [(unit["name"], unit["current"]) for unit in units] == [
+        ("recover", None), ("endless-1", True), ("endless-2", True),
+    ]  # fmt: skip
+    journal = site.verb("journal", "-n", "2").splitlines()
+    # As in systemd's, what a worker has said stays when it is gone.
+    assert {line.split()[0] for line in journal[:-1]} >= {"[endless-1]", "[endless-2]"}
+    assert journal[-1].startswith("endless: ")
+
+
+def test_there_is_no_container_to_start_or_stop(site: Site) -> None:
+    for verb in ("up", "down"):
+        refused = site.run("sagequeue", verb)
+        assert refused.returncode == 1
+        assert "there is no container. In the embedded mode" in refused.stderr
+
+
+def test_disabled_workers_do_not_come_back_with_the_process_manager(site: Site) -> None:
+    site.play("-e", "jobset=quick")
+    site.verb("disable", "--jobset", "quick")
+    assert not any(name.startswith("quick") for name in site.workers())
+    assert len(site.solvers("endless")) == 2
+    assert (
+        "jobset=quick` sets them up" in site.run("sagequeue", "start", "--jobset", "quick").stderr
+    )
+    site.verb("stop", "--jobset", "endless")
+    site.shut_down()
+    assert "was started, with recovery" in site.verb("start", "--jobset", "endless")
+    assert set(site.workers()) == {"recover", "endless-1", "endless-2"}
+    assert "so are recovery and the process manager;" in site.verb("disable", "--jobset", "endless")
+    assert site.solvers("endless") == set()
+    assert site.workers() == {}
+    site.play("-e", "jobset=endless")
+    site.await_solvers("endless", 2)
 
 
 def test_stopped_workers_start_again_and_the_operators_stop_gate_stays(site: Site) -> None:

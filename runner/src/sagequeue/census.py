@@ -5,6 +5,8 @@ read from /proc, where nothing can be hidden or forgotten; the queue is not aske
 """
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -56,6 +58,18 @@ def solvers(config: Config) -> list[Solver]:
         except psutil.Error:
             continue
     return sorted(listed, key=lambda solver: (solver.offset, solver.pid))
+
+
+def kill(ended: Sequence[Solver]) -> str:
+    """The command that ends them: a container's user is another of this machine's, and podman's."""
+    owners = set()
+    for solver in ended:
+        with suppress(psutil.Error):  # it ended meanwhile
+            owners.add(psutil.Process(solver.pid).uids().real)
+    command = "kill"
+    if os.getuid() != 0 and not owners <= {os.getuid()}:
+        command = "sudo kill" if 0 in owners else "podman unshare kill"
+    return f"{command} {' '.join(str(solver.pid) for solver in ended)}"
 
 
 def _uptime() -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sagequeue import __version__, exceptions
 from sagequeue.exceptions import SagequeueError
-from sagequeue.verbs import Verb, container, doctor, look, migrate, queue
+from sagequeue.verbs import Verb, container, doctor, look, migrate, queue, service
 
 _EPILOG = """exit status:
   0   done; a worker that was told to stop or drained
@@ -65,6 +65,6 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(verb=verb)
         return command
 
-    for family in (queue, look, container, doctor, migrate):
+    for family in (queue, service, look, container, doctor, migrate):
         family.register(add)
     return command_line

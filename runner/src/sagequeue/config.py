@@ -17,6 +17,7 @@ from sagequeue.exceptions import ConfigError, StateCorrupt
 JOBSET_NAME = re.compile(r"[a-z0-9_]+")
 ACTIVE = "sagequeue"
 RUNTIMES = ("local", "podman")
+SERVICE_MANAGERS = ("systemd", "supervisor")
 _WINDOWS_DRIVE = re.compile(r"/mnt/[a-z](/|$)")
 _STATE_TEXT = re.compile(rb"(?:-1|[0-9]{1,18})\s*")
 
@@ -46,6 +47,7 @@ class Config:
     run_dir: Path
     log_dir: Path
     runtime: str
+    service_manager: str
     service: str
     container_workdir: str
     sage_bin: str
@@ -205,6 +207,11 @@ def _build(path: Path, values: dict[str, str]) -> Config:
     runtime = values.get("RUNTIME") or "podman"
     if runtime not in RUNTIMES:
         raise ConfigError(f"RUNTIME {runtime!r} is not one of {', '.join(RUNTIMES)}")
+    manager = values.get("SERVICE_MANAGER") or SERVICE_MANAGERS[runtime != "podman"]
+    if manager not in SERVICE_MANAGERS:
+        raise ConfigError(
+            f"SERVICE_MANAGER {manager!r} is not one of {', '.join(SERVICE_MANAGERS)}"
+        )
     if "-pycryptosat" in values.get("SAGE_TAG", ""):
         raise ConfigError("SAGE_TAG must be the plain tag, without -pycryptosat")
     total = values.get("TOTAL_CASES", "")
@@ -225,6 +232,7 @@ def _build(path: Path, values: dict[str, str]) -> Config:
         run_dir=directory("RUN_DIR", state / "run"),
         log_dir=directory("LOG_DIR", state / "log"),
         runtime=runtime,
+        service_manager=manager,
         service=values.get("SERVICE") or "sagemath",
         container_workdir=values.get("CONTAINER_WORKDIR") or "/sage",
         sage_bin=values.get("SAGE_BIN") or "./sage",

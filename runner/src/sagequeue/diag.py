@@ -173,7 +173,7 @@ def _doctor(settings: Config) -> Iterator[str]:
 
 def _recovery(settings: Config) -> Iterator[str]:
     supervisor = config.config_dir() / "supervisord.conf"
-    if settings.runtime == "local":
+    if settings.service_manager == "supervisor":
         parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
         parser.read(supervisor, encoding="utf-8")
         log = Path(parser.get("program:recover", "stdout_logfile"))
@@ -181,10 +181,11 @@ def _recovery(settings: Config) -> Iterator[str]:
         return
     command = ["journalctl", "--user", "--unit=sagequeue-recover.service", "--output=short-iso"]
     answer = subprocess.run(
-        [*command, "--no-pager", "--quiet", "--lines=30"], check=False, capture_output=True,
+        [*command, "--no-pager", "--quiet", "--lines=60"], check=False, capture_output=True,
         text=True, errors="replace", timeout=30, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    yield from (answer.stdout + answer.stderr).splitlines()
+    lines = (answer.stdout + answer.stderr).splitlines()
+    yield from (line for line in lines if " systemd[" not in line)  # that it begins and ends
 
 
 def _logs(settings: Config, lines: int) -> Iterator[str]:

@@ -4,13 +4,12 @@ import os
 import re
 from collections.abc import Iterator
 
-from sagequeue import census, config, execution, jobs, retry, runtime, schedule
-from sagequeue.census import Solver
-from sagequeue.commands import play, typed
+from sagequeue import attendance, config, jobs, retry, runtime, schedule
+from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError, MalformedJob, SagequeueError, StateCorrupt
 from sagequeue.jobs import RETRY, Job, JobState, Outcome
-from sagequeue.owner import held, is_locked, orphan_reason, process, read_owner
+from sagequeue.owner import is_locked, read_owner
 from sagequeue.progress import gate_reason
 from sagequeue.reasons import sentence
 from sagequeue.settlement import MAX_INTERRUPTS
@@ -68,7 +67,7 @@ def _explain(spool: Spool, name: str) -> Iterator[str]:
         return
     told = {
         JobState.PENDING: _pending,
-        JobState.RUNNING: _running,
+        JobState.RUNNING: attendance.tell,
         JobState.DONE: _done,
         JobState.FAILED: _failed,
     }
@@ -116,7 +115,7 @@ def _pending(spool: Spool, job: Job) -> Iterator[str]:
         yield f"Next: {typed(settings, 'clear-stop')} takes it away, and workers go on at once."
         return
     if not workers:
-        yield f"No worker runs. Next: {play(settings)} starts them."
+        yield f"No worker runs. Next: {typed(settings, 'start')} starts them."
         return
     try:
         outage = runtime.for_config(settings).unavailable()
@@ -153,48 +152,6 @@ def _before(settings: Config, job: Job) -> Iterator[str]:
         yield f"It was given back: {why}{more}."
 
 
-def _running(spool: Spool, job: Job) -> Iterator[str]:
-    settings, name, owner_file = spool.config, job.name, spool.owner_file(job.name)
-    run, owner, gone = (
-        execution.read(spool.result_file(name)),
-        read_owner(owner_file),
-        orphan_reason,
-    )
-    orphan, locked = gone(owner_file), held(spool.lock_file(name))
-    worker = f"worker {owner.get('OWNER_WORKER_ID', '?')}"
-    solvers = [s for s in census.solvers(settings) if s.offset == job.offset]
-    if orphan is None and locked:
-        began = f"since {owner.get('OWNER_TS')}"
-        adopted = any(s.ours and _adopted(owner, s) for s in solvers)
-        how = f"took it up {began}, from a worker before it" if adopted else f"has it {began}"
-        yield f"{name} is running: {worker} (process {owner.get('OWNER_PID')}) {how}."
-    elif orphan is None:
-        yield f"{name} is running, and its solver has ended; {worker} settles it at once."
-    elif locked:
-        yield f"{name} is running without a worker: {sentence(orphan)}."
-        yield "Its solver works on and holds the job's lock, so nobody else begins it."
-    elif run is not None and run.rc is not None:
-        yield f"{name} is running, but its solver ended with exit status {run.rc}."
-        yield f"Its worker is gone: {sentence(orphan)}."
-        yield f"Next: recovery settles it {_when(settings)}."
-    else:
-        yield f"{name} is an orphan: nothing holds its lock, no result came, {sentence(orphan)}."
-        yield f"Next: recovery gives it back to pending {_when(settings)}."
-    for solver in solvers:
-        ours = "Its solver" if solver.ours else "A solver that nobody of the runner started"
-        yield f"{ours} is process {solver.pid}, for {solver.seconds:.0f} s now."
-    if locked:
-        if (gate := gate_reason(settings)) is not None:
-            yield f"The stop gate is there ({gate or 'empty'}): it ends after the case at hand."
-        end = "its worker settles it when the solver ends"
-        if orphan is not None:
-            end = (
-                f"the next {worker} takes it up ({play(settings)} starts it); ends the "
-                f"solver before, recovery settles it {_when(settings)}"
-            )
-        yield f"Next: {end}."
-
-
 def _done(spool: Spool, job: Job) -> Iterator[str]:
     settings = spool.config
     yield f"{job.name} is done, since {job.extra.get('FINISHED_AT', 'a time that nobody noted')}."
@@ -211,7 +168,7 @@ def _failed(spool: Spool, job: Job) -> Iterator[str]:
     attempts = f"retried {job.count('ATTEMPTS')} of {settings.max_failed_retries} times"
     yield f"{job.name} is failed: {sentence(job.last_reason or 'failed')}; {attempts}."
     if decision.verdict is retry.Verdict.RETRY:
-        yield f"Next: recovery gives it back to pending {_when(settings)}."
+        yield f"Next: recovery gives it back to pending {schedule.with_next_pass(settings)}."
         return
     if decision.reason != job.last_reason:
         yield f"It is held: {sentence(decision.reason)}."
@@ -219,14 +176,6 @@ def _failed(spool: Spool, job: Job) -> Iterator[str]:
         yield f"What it found: {typed(settings, 'found')}."
     reset = " --reset-attempts" if decision.reason == "attempts_exhausted" else ""
     yield f"Next: nothing, until {typed(settings, f'retry-failed{reset}')} gives it back."
-
-
-def _when(settings: Config) -> str:
-    """When recovery's next pass is, or what there is to do when there is none."""
-    due = schedule.next_pass()
-    if due is None:
-        return f"when it runs, and nothing repeats it here: {play(settings)}"
-    return f"with its next pass, {due}"
 
 
 def _workers(settings: Config) -> list[str]:
@@ -239,9 +188,3 @@ def _workers(settings: Config) -> list[str]:
 def _offset(name: str) -> int:
     digits = name.rpartition("_off")[2]
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else -1
-
-
-def _adopted(owner: dict[str, str], solver: Solver) -> bool:
-    """Whether the owner's process is younger than the solver; in ticks, which no clock moves."""
-    at_work = process(solver.pid)
-    return at_work is not None and int(at_work.start) < int(owner["OWNER_START"])

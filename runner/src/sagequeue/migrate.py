@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sagequeue import config as configuration
 from sagequeue import durable, predecessor
+from sagequeue.commands import typed
 from sagequeue.config import ACTIVE, Config
 from sagequeue.exceptions import Busy, MalformedJob, SagequeueError, StateCorrupt
 from sagequeue.jobs import JobState
@@ -104,7 +105,8 @@ def survey(config: Config, tell: Tell) -> None:
             tell(f"Not of this jobset, and left in {state}/: {', '.join(sorted(odd))}.")
     _survey_states(spool, tell)
     if config.gated:
-        tell(f"The stop gate is set: {config.stop_file_host}. `sagequeue clear-stop` clears it.")
+        clear = typed(config, "clear-stop")
+        tell(f"The stop gate is set: {config.stop_file_host}. {clear} clears it.")
 
 
 def _survey_states(spool: Spool, tell: Tell) -> None:

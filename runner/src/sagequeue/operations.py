@@ -8,17 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sagequeue import execution, jobs, predecessor, runtime, settlement
+from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob, SagequeueError, StateCorrupt
 from sagequeue.jobs import Job, JobState
 from sagequeue.owner import Lock, LockWaiter, wait_lock
+from sagequeue.progress import gate_reason
 from sagequeue.spool import Spool
 
 Tell = Callable[[str], None]
-_SOLVING = (
-    "its solver is at work. `sagequeue request-stop` lets the workers finish the cases at hand and "
-    "claim no more; purge then, and `sagequeue clear-stop`"
-)
 
 
 @contextlib.contextmanager
@@ -171,11 +169,15 @@ def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
     tell(f"stop gate set: {gate}; workers finish the case at hand and claim no more")
 
 
-def clear_stop(config: Config, *, tell: Tell) -> None:
-    """Take the stop gate away; findings stay."""
+def clear_stop(config: Config, *, only: str = "", tell: Tell) -> None:
+    """Take the stop gate away, if each of its lines begins with `only`; findings stay."""
     gate = config.stop_file_host
-    if not config.gated:
+    reason = gate_reason(config)
+    if reason is None:
         tell(f"there is no stop gate: {gate}")
+        return
+    if only and not _says_only(gate, only):
+        tell(f"the stop gate stays, since it is of something else: {reason or '(empty)'}")
         return
     spool = Spool(config)
     spool.create()
@@ -186,6 +188,15 @@ def clear_stop(config: Config, *, tell: Tell) -> None:
     tell(f"stop gate cleared: {gate}")
 
 
+def _says_only(gate: Path, text: str) -> bool:
+    """Whether every line begins so: a workload that finds something may add another."""
+    try:
+        lines = gate.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return bool(lines) and all(jobs.printable(line).startswith(text) for line in lines)
+
+
 def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
     """Remove every job of the queue and the named files; Busy, at first, while a solver lives."""
     spool = Spool(config)
@@ -194,7 +205,7 @@ def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
     for name in spool.names(JobState.RUNNING):
         with _locked(spool, name) as lock:
             if lock is None:
-                raise Busy(f"nothing was removed: {name} is running and {_SOLVING}")
+                raise Busy(f"nothing was removed: {name} is running and {_solving(config)}")
     removed = 0
     with spool.batch():
         for name in spool.names(JobState.RUNNING):
@@ -207,7 +218,8 @@ def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
                 with _locked(spool, name) as lock:
                     if lock is None:
                         raise Busy(
-                            f"{removed} jobs were removed, then {name} was claimed: {_SOLVING}"
+                            f"{removed} jobs were removed, then {name} was claimed: "
+                            + _solving(config)
                         )
                     if spool.lies(state, name):
                         spool.discard(lock, state)
@@ -217,6 +229,14 @@ def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
         for path in paths:
             path.unlink(missing_ok=True)
         tell(f"removed {len(paths)} {what}")
+
+
+def _solving(config: Config) -> str:
+    """Why there is something that cannot be purged, and how to come to purge it."""
+    return (
+        f"its solver is at work. {typed(config, 'request-stop')} lets the workers finish the cases "
+        f"at hand and claim no more; purge then, and {typed(config, 'clear-stop')}"
+    )
 
 
 def kept_files(config: Config) -> dict[str, list[Path]]:

@@ -10,6 +10,8 @@ from datetime import datetime
 import psutil
 
 from sagequeue import container
+from sagequeue.commands import typed
+from sagequeue.config import Config
 
 _TIMER = "sagequeue-recover.timer"
 
@@ -17,6 +19,14 @@ _TIMER = "sagequeue-recover.timer"
 def next_pass() -> str | None:
     """When, as the end of a sentence (`at 12:34:56, in 90 s`); None when nothing repeats it."""
     return _by_timer() or _by_process()
+
+
+def with_next_pass(settings: Config) -> str:
+    """When, as the end of a sentence about what recovery does; or what to do when it never is."""
+    due = next_pass()
+    if due is None:
+        return f"when it runs, and nothing repeats it here: {typed(settings, 'start')}"
+    return f"with its next pass, {due}"
 
 
 def _by_timer() -> str | None:

@@ -10,6 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sagequeue.commands import typed
+from sagequeue.config import Config
 from sagequeue.jobs import printable
 from sagequeue.progress import Partition, Survey
 
@@ -29,8 +31,8 @@ def duration(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms"
 
 
-def draw(facts: Survey) -> RenderableType:
-    """The survey for people: what it came to, the bar, then the partitions."""
+def draw(settings: Config, facts: Survey) -> RenderableType:
+    """A jobset's survey for people: what it came to, the bar, then the partitions."""
     counts = "  ".join(f"{state} {number}" for state, number in facts.counts.items())
     lines: list[RenderableType] = [Text.assemble((facts.jobset, "bold"), f"   jobs: {counts}")]
     if facts.cases_total is not None:
@@ -43,8 +45,8 @@ def draw(facts: Survey) -> RenderableType:
         bar = Table.grid()  # for the line end that a bar alone does not have
         bar.add_row(ProgressBar(total=max(1, total), completed=done, width=60))
         lines += [bar, Text(text)]
-    lines += [Text(text, style="yellow") for text in _standstill(facts)]
-    lines += [_table(facts), *(_failure(p) for p in facts.partitions if p.state == "failed")]
+    lines += [Text(text, style="yellow") for text in _standstill(settings, facts)]
+    lines += [_table(facts), *_failures(settings, facts)]
     lines += [finding_text(finding) for finding in facts.findings]
     if not facts.findings:
         through = facts.cases_total is not None and facts.cases_done == facts.cases_total
@@ -52,27 +54,27 @@ def draw(facts: Survey) -> RenderableType:
     return Group(*lines)
 
 
-def _standstill(facts: Survey) -> Iterator[str]:
+def _standstill(settings: Config, facts: Survey) -> Iterator[str]:
     """Why nothing gets on, and what to do; nothing when it does or all is done."""
     if facts.gate is not None:
         yield f"stop gate: {facts.gate or '(empty)'}"
-        yield "nothing is claimed until `sagequeue clear-stop`"
+        yield f"nothing is claimed until {typed(settings, 'clear-stop')}"
     unfinished = facts.counts["pending"] + facts.counts["running"]
     if unfinished and not facts.workers_alive:
-        yield (
-            "no workers run: `ansible-playbook site.yml -e jobset=" + facts.jobset + "` starts them"
-        )
+        yield f"no workers run: {typed(settings, 'start')} starts them"
     elif unfinished:
         yield f"{facts.workers_alive} of {facts.workers} workers run"
 
 
-def _failure(p: Partition) -> Text:
-    """One line for a failed job: why, what comes next, where to read more."""
-    then = "held until `sagequeue retry-failed`" if p.held else "recovery will retry it"
-    why = printable(p.reason) or "no reason known"
-    return Text(
-        f"offset {p.offset}: {why}, retried {p.attempts} times; {then}; {p.log}", style="red"
-    )
+def _failures(settings: Config, facts: Survey) -> Iterator[Text]:
+    """One line for each failed job: why, what comes next, where to read more."""
+    for p in (p for p in facts.partitions if p.state == "failed"):
+        then = f"recovery will retry it ({typed(settings, f'explain {p.offset}')} says when)"
+        if p.held:
+            then = f"held until {typed(settings, 'retry-failed')}"
+        why = printable(p.reason) or "no reason known"
+        told = f"offset {p.offset}: {why}, retried {p.attempts} times; {then}; {p.log}"
+        yield Text(told, style="red")
 
 
 def finding_text(finding: dict[str, Any]) -> Text:

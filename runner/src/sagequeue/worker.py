@@ -11,7 +11,7 @@ import os
 import time
 from enum import Enum, auto
 
-from sagequeue import execution, predecessor, recovery, runtime, settlement
+from sagequeue import execution, predecessor, recovery, runtime, settlement, vintage
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob
@@ -59,11 +59,13 @@ class Worker:
         # Why nothing could be started when we last looked; empty: look before the next claim;
         # None: nothing speaks against one.
         self.outage = None if self.runtime.unavailable() is None else ""
-        held = try_lock(config.run_dir / f"worker-{number}.lock")
+        noted = vintage.text(config)
+        held = try_lock(vintage.lock_file(config, number))
         if held is None:
             raise Busy(f"worker {number} of {config.jobset} is running already")
         self.held = held
-        self.signals = Signals()
+        vintage.note(held, noted)
+        self.signals = Signals(hand_over=True)
         self.candidates = Candidates(self.spool)
         # Kept open: closing an inotify instance takes the kernel 10 ms and more.
         self.gate_watch = Watch(config.stop_file_host.parent, goes=True)
@@ -71,7 +73,8 @@ class Worker:
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; a solver at work then is ended and its job given back.
 
-        Or until SIGUSR1: the job at hand is seen through, and no other is claimed.
+        Or until SIGUSR1: the job at hand is seen through, and no other is claimed. Or until SIGHUP:
+        the solver is left at work, for the next worker of this number to adopt.
         """
         pause = _FIRST_PAUSE
         left_over = True
@@ -245,6 +248,9 @@ class Worker:
                 if self.signals.stop:
                     runtime.end_solver(self.runtime, mark, run)
                     waiting.join(LockWaiter.AGAIN)
+                elif self.signals.leave:
+                    waiting.give_up()
+                    return Turn.GO_ON
                 else:
                     wait(polling=self.config.sleep_empty)
         except BaseException:

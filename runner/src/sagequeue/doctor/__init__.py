@@ -7,6 +7,7 @@ a finding itself, and the others go on.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from sagequeue.doctor import container, machine, queue, resources, sharing, solving, workers
 from sagequeue.doctor.finding import Finding, Level, warn
@@ -36,6 +37,7 @@ def examine(
     patient: Patient, checks: Sequence[Check] = CHECKS, limit: float = _LIMIT
 ) -> list[Result]:
     """Every check's findings, in order."""
+    patient = replace(patient)  # what it has seen of an earlier examination is forgotten
     return [
         (check.__name__, finding) for check in checks for finding in _endure(check, patient, limit)
     ]

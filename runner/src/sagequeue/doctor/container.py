@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 from sagequeue import config as configuration
 from sagequeue import container
@@ -17,6 +18,8 @@ from sagequeue.exceptions import SagequeueError
 
 _UNIT = "sagequeue-container.service"
 RESTART = f"systemctl --user restart {_UNIT}"
+# Exit statuses of `podman exec` itself.
+_NOT_RUN = (125, 126)
 _SMOKE = "/usr/local/share/sagequeue/smoke.py"
 
 
@@ -57,7 +60,7 @@ def user_namespace(patient: Patient) -> Iterator[Finding]:
     if not patient.podman or patient.config is None:
         return
     try:
-        uid, gid = container.mapped_ids()
+        uid, gid = patient.mapped_ids
     except SagequeueError as error:
         yield fail(
             f"Podman's namespace lacks the container's user: {error}", "podman system migrate"
@@ -81,7 +84,7 @@ def running(patient: Patient) -> Iterator[Finding]:
     settings = patient.config
     if not patient.podman or settings is None:
         return
-    wanted, found = _wanted(), container.inspect(settings.service)
+    wanted, found = _wanted(), patient.container
     if wanted is None:
         yield fail(f"the unit {_UNIT} is not installed", patient.play)
         return
@@ -115,7 +118,7 @@ def mounts(patient: Patient) -> Iterator[Finding]:
     settings = patient.config
     if not patient.podman or settings is None or (wanted := _wanted()) is None:
         return
-    found = container.inspect(settings.service)
+    found = patient.container
     if found is None or not found.running:
         return
     wrong = [
@@ -134,29 +137,27 @@ def mounts(patient: Patient) -> Iterator[Finding]:
         yield fail(f"in the container {cause}; this ends all cases at hand", RESTART)
 
 
+def inside(service: str, *argv: str) -> CompletedProcess[str]:
+    """Run a command in the container; SagequeueError when that is what cannot be done."""
+    answer = container.run(service, *argv)
+    if answer.returncode in _NOT_RUN:
+        raise SagequeueError(f"podman exec: {container.said(answer)}")
+    return answer
+
+
 def sage(patient: Patient) -> Iterator[Finding]:
     """Sage's Python solves in the running container."""
     settings = patient.config
-    if not patient.podman or settings is None or (wanted := _wanted()) is None:
-        return
-    if not runs(settings.service):
+    if settings is None or not patient.contained or _wanted() is None:
         return
     answer = container.run(settings.service, settings.sage_bin, "-python", _SMOKE)
     if answer.returncode == 0:
         yield ok(f"Sage answers, and {answer.stdout.strip()} solves")
     else:
         yield fail(
-            f"Sage cannot solve in the container: {container.said(answer)}. A new image mends "
-            "that; to put it in place ends all cases at hand",
-            f"systemctl --user stop {_UNIT} && podman image rm --force {wanted.image} && "
-            + patient.play,
+            f"Sage cannot solve in the container: {container.said(answer)}",
+            patient.operation("rebuild_image"),
         )
-
-
-def runs(service: str) -> bool:
-    """Whether there is a running container of that name."""
-    found = container.inspect(service)
-    return found is not None and found.running
 
 
 def token(patient: Patient) -> Iterator[Finding]:
@@ -184,10 +185,7 @@ def _token_file() -> Path:
 
 def jupyter(patient: Patient) -> Iterator[Finding]:
     """Jupyter answers, to that token."""
-    settings = patient.config
-    if not patient.podman or settings is None or (wanted := _wanted()) is None:
-        return
-    if not runs(settings.service) or not _token_file().exists():
+    if not patient.contained or (wanted := _wanted()) is None or not _token_file().exists():
         return
     where = f"http://127.0.0.1:{wanted.port}"
     secret = _token_file().read_text(encoding="utf-8").strip()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from sagequeue.container import said
 from sagequeue.doctor.finding import Finding, fail, ok, warn
-from sagequeue.doctor.patient import Patient, ask, quoted
+from sagequeue.doctor.patient import Patient, ask
 
 _IDS = 65536
 _OLDEST_PODMAN = (4, 3)
@@ -138,11 +138,13 @@ def delegation(patient: Patient) -> Iterator[Finding]:
     """The kernel's controllers are handed down to the user's services."""
     if not (patient.podman and patient.booted):
         return
+    advice, remedy = _unify(patient)
     whole = "sys/fs/cgroup/cgroup.controllers"
     if not patient.path(whole).exists():
         yield fail(
-            "this machine has control groups of version 1, and rootless containers need version 2",
-            "put systemd.unified_cgroup_hierarchy=1 on the kernel's command line, and restart",
+            "this machine has control groups of version 1, and rootless containers need version 2; "
+            + advice,
+            remedy,
         )
         return
     uid = os.getuid()
@@ -157,10 +159,24 @@ def delegation(patient: Patient) -> Iterator[Finding]:
             yield warn(f"the user's systemd has not the controller {name}: {lost}", patient.play)
         else:
             yield warn(
-                f"version 2 of this machine's control groups has no controller {name}: {lost}",
-                "put systemd.unified_cgroup_hierarchy=1 on the kernel's command line, and restart; "
-                "in a container, that of its host",
+                f"version 2 of this machine's control groups has no controller {name}: {lost}; "
+                + advice,
+                remedy,
             )
+
+
+def _unify(patient: Patient) -> tuple[str, str]:
+    """What gives version 2 all controllers: in words, and as a command where it is known."""
+    if patient.wsl:
+        line = "kernelCommandLine = cgroup_no_v1=all"
+        return f"put {line} below [wsl2] in .wslconfig, and after that `wsl.exe --shutdown`", ""
+    option = "systemd.unified_cgroup_hierarchy=1"
+    if patient.path("etc/default/grub").exists():
+        edit = f"""sudo sed -i 's/^GRUB_CMDLINE_LINUX="/&{option} /' /etc/default/grub"""
+        return f"{option} on the kernel's command line counts after a restart", (
+            f"{edit} && sudo update-grub"
+        )
+    return f"the kernel's command line, in a container its host's, needs {option}", ""
 
 
 def podman(patient: Patient) -> Iterator[Finding]:
@@ -173,7 +189,10 @@ def podman(patient: Patient) -> Iterator[Finding]:
         return
     text = ".".join(map(str, found))
     if found < _OLDEST_PODMAN:
-        yield fail(f"Podman {text} is too old: 4.3 is the least", "command -v podman")
+        yield fail(
+            f"Podman {text} is too old: 4.3 is the least; a newer release of the system has it",
+            "apt-cache policy podman",
+        )
     else:
         yield ok(f"Podman {text}")
 
@@ -218,28 +237,6 @@ def storage(patient: Patient) -> Iterator[Finding]:
         yield ok(f"Podman's storage has the driver {driver}")
 
 
-def wsl_keep_alive(patient: Patient) -> Iterator[Finding]:
-    """Windows leaves this distribution running."""
-    if not patient.wsl:
-        return
-    setting = re.compile(r"(?mi)^\s*instanceIdleTimeout\s*=\s*-1\s*$")
-    users = [
-        path
-        for path in sorted(patient.path("mnt/c/Users").glob("*"))
-        if path.name not in ("All Users", "Default", "Default User", "Public", "desktop.ini")
-    ]
-    files = [path / ".wslconfig" for path in users]
-    if any(setting.search(patient.text(str(path.relative_to(patient.root)))) for path in files):
-        yield ok("Windows leaves this distribution running when its last terminal closes")
-        return
-    file = files[0] if len(files) == 1 else "/mnt/c/Users/YOU/.wslconfig"
-    yield warn(
-        "Windows stops this distribution, and what it solves, when its last terminal closes; a "
-        "new setting counts after the next `wsl.exe --shutdown` (docs/wsl.md)",
-        f"{patient.play} -e sagequeue_wslconfig={quoted(file)}",
-    )
-
-
 CHECKS = (
     systemd,
     session,
@@ -251,5 +248,4 @@ CHECKS = (
     podman,
     network,
     storage,
-    wsl_keep_alive,
 )

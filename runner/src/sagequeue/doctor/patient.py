@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sagequeue import census, config
+from sagequeue import census, commands, container, services
 from sagequeue.config import Config
+from sagequeue.container import Container
+from sagequeue.services import Unit
 
 # Not a few, since a machine that needs a doctor may be slow.
 PATIENCE = 30.0
@@ -21,7 +23,7 @@ class Patient:
     """`config` is None before anything is configured, or when it is wrong: `complaint` then.
 
     `session` is whether this shell is of a login, `root` the root of the filesystem that the
-    machine's own files are looked up in.
+    machine's own files are looked up in. What takes long to see is looked for once.
     """
 
     config: Config | None
@@ -61,7 +63,7 @@ class Patient:
         """Whether workers are, or would be, kept alive by the user's systemd."""
         if self.config is None:
             return self.booted or self.wsl
-        return self.config.runtime == "podman"
+        return self.config.service_manager == "systemd"
 
     @property
     def podman(self) -> bool:
@@ -70,26 +72,47 @@ class Patient:
 
     @cached_property
     def solvers(self) -> list[census.Solver]:
-        """The jobset's solvers, looked for once."""
+        """The jobset's solvers."""
         return [] if self.config is None else census.solvers(self.config)
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """The jobset's units; SagequeueError when the service manager does not say."""
+        return [] if self.config is None else services.for_config(self.config).units()
+
+    @cached_property
+    def container(self) -> Container | None:
+        """The jobset's container, if there is one."""
+        return container.inspect(self.config.service) if self.config and self.podman else None
+
+    @property
+    def contained(self) -> bool:
+        """Whether the jobset's container runs."""
+        return self.container is not None and self.container.running
+
+    @cached_property
+    def mapped_ids(self) -> tuple[int, int]:
+        """User and group id of this machine that the container's user is."""
+        return container.mapped_ids()
 
     @property
     def play(self) -> str:
         """The command that provisions."""
-        name = self.config.jobset if self.config else "petersen_r3"
-        return f"./bootstrap ansible-playbook site.yml -e jobset={name}"
+        return f"./bootstrap ansible-playbook site.yml -e jobset={self._jobset}"
+
+    def operation(self, tag: str, jobset: str = "") -> str:
+        """The command for one operation on this jobset, or on another."""
+        return f"./bootstrap ansible-playbook ops.yml -t {tag} -e jobset={jobset or self._jobset}"
+
+    @property
+    def _jobset(self) -> str:
+        return self.config.jobset if self.config else "petersen_r3"
 
     def sagequeue(self, verb: str) -> str:
         """A verb of the command; it names the jobset unless that is the active one."""
-        command = f"./bootstrap sagequeue {verb}"
-        if self.config is None or self._is_active(self.config):
-            return command
-        return f"{command} --jobset {self.config.jobset}"
-
-    @staticmethod
-    def _is_active(settings: Config) -> bool:
-        active = config.config_dir() / f"{config.ACTIVE}.env"
-        return os.path.realpath(active) == os.path.realpath(settings.env_file)
+        if self.config is None:
+            return f"./bootstrap sagequeue {verb}"
+        return f"./bootstrap {commands.command(self.config, verb)}"
 
 
 def ask(argv: Sequence[str], timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:

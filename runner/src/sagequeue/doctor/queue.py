@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sagequeue import config as configuration
-from sagequeue import container as containers
 from sagequeue import jobs, retry, runtime
+from sagequeue.doctor.container import inside
 from sagequeue.doctor.finding import Finding, fail, ok, some, warn
 from sagequeue.doctor.patient import Patient, quoted
 from sagequeue.exceptions import ConfigError, MalformedJob
@@ -30,23 +30,18 @@ def env_file(patient: Patient) -> Iterator[Finding]:
         except ConfigError as error:
             wrong[path] = str(error)
     for path, cause in wrong.items():
-        again = f"./bootstrap ansible-playbook site.yml -e jobset={path.stem}"
-        yield fail(f"{cause}; the play writes it anew", again)
+        yield fail(f"{cause}; it is written anew", patient.operation("env", path.stem))
     active = configuration.config_dir() / f"{configuration.ACTIVE}.env"
     target = Path(os.path.realpath(active))
+    known = settings.jobset if settings else files[0].stem
     if not os.path.lexists(active):
-        yield warn("no jobset is active", _activate(patient, files))
+        yield warn("no jobset is active", patient.operation("env", known))
     elif target not in [Path(os.path.realpath(path)) for path in files]:
-        yield fail(f"{active} leads to {target}, which is none", _activate(patient, files))
+        yield fail(f"{active} leads to {target}, which is none", patient.operation("env", known))
     elif settings is None and not wrong:
         yield fail(patient.complaint, patient.play)
     elif not wrong:
         yield ok(f"{len(files)} env files can be read, and {target.stem} is active")
-
-
-def _activate(patient: Patient, files: list[Path]) -> str:
-    name = patient.config.jobset if patient.config else files[0].stem
-    return f"./bootstrap ansible-playbook site.yml -e jobset={name}"
 
 
 def directories(patient: Patient) -> Iterator[Finding]:
@@ -58,7 +53,7 @@ def directories(patient: Patient) -> Iterator[Finding]:
     missing = [str(path) for path in paths if not path.is_dir()]
     denied = [str(path) for path in paths if path.is_dir() and not os.access(path, os.W_OK)]
     if missing:
-        yield fail(f"there is no {some(missing)}", patient.play)
+        yield fail(f"there is no {some(missing)}", patient.operation("setup"))
     elif denied:
         yield fail(
             f"you may not write to {some(denied)}",
@@ -85,10 +80,9 @@ def workload(patient: Patient) -> Iterator[Finding]:
             yield fail(str(error), patient.play)
             return
     else:
-        there = containers.inspect(settings.service)
-        if there is None or not there.running:
+        if not patient.contained:
             return
-        if containers.run(settings.service, "test", "-r", settings.script).returncode != 0:
+        if inside(settings.service, "test", "-r", settings.script).returncode != 0:
             yield fail(f"the container cannot read {settings.script}", patient.play)
             return
     yield ok(f"solvers find {os.path.basename(settings.script)}")
@@ -166,7 +160,7 @@ def files(patient: Patient) -> Iterator[Finding]:
     """Every job file can be read, and no job waits for you."""
     if (spool := queue(patient)) is None:
         return
-    held = []
+    left = []
     malformed = False
     for state in JobState:
         for name in sorted(spool.names(state)):
@@ -183,14 +177,14 @@ def files(patient: Patient) -> Iterator[Finding]:
                 )
                 continue
             if state is JobState.FAILED and _held(spool, job):
-                held.append(name)
-    if held:
+                left.append(name)
+    if left:
         yield warn(
-            f"{some(held)} failed and wait for you; "
-            f"`{patient.sagequeue(f'explain {held[0]}')}` says why",
+            f"{some(left)} failed and wait for you; "
+            f"`{patient.sagequeue(f'explain {left[0]}')}` says why",
             patient.sagequeue("retry-failed"),
         )
-    if not held and not malformed:
+    if not left and not malformed:
         yield ok("no job is malformed or held")
 
 

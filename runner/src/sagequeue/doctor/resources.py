@@ -1,6 +1,7 @@
-"""Checks of disks, filesystems, processors, memory and the clock."""
+"""Checks of disks, filesystems, processors and memory, and of what Windows does with WSL."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,11 +80,16 @@ def filesystem(patient: Patient) -> Iterator[Finding]:
     }
     for key, (what, path) in places.items():
         kind = _kind(patient, path)
-        remedy = f"set {key} in group_vars/all/main.yml to a directory elsewhere; {patient.play}"
+        advice = f"set {key} in group_vars/all/main.yml to a directory elsewhere, then"
         if kind.startswith(_FOREIGN):
-            yield fail(f"{what} {path} lies on {kind}: renames or locks may not hold", remedy)
+            yield fail(
+                f"{what} {path} lies on {kind}: renames or locks may not hold; {advice}",
+                patient.play,
+            )
         elif kind in _FLEETING:
-            yield warn(f"{what} {path} lies on {kind}: it ends with the machine", remedy)
+            yield warn(
+                f"{what} {path} lies on {kind}: it ends with the machine; {advice}", patient.play
+            )
         else:
             yield ok(f"{what} lies on {kind}")
 
@@ -119,8 +125,9 @@ def cores(patient: Patient) -> Iterator[Finding]:
         yield ok(f"{total} solver threads on {there} cores")
         return
     yield warn(
-        f"{total} solver threads ({shares}) share {there} cores: each case takes longer",
-        f"set workers of {settings.jobset} in group_vars/all/jobsets.yml to fewer; {patient.play}",
+        f"{total} solver threads ({shares}) share {there} cores: each case takes longer; "
+        f"set workers of {settings.jobset} in group_vars/all/jobsets.yml to fewer, then",
+        patient.play,
     )
 
 
@@ -146,9 +153,9 @@ def memory(patient: Patient) -> Iterator[Finding]:
         yield ok(cause)
         return
     yield warn(
-        f"{cause}: the kernel ends what takes too much",
-        f"set workers of {settings.jobset} in group_vars/all/jobsets.yml to "
-        f"{max(1, total // each)}; {patient.play}",
+        f"{cause}: the kernel ends what takes too much; set workers of {settings.jobset} in "
+        f"group_vars/all/jobsets.yml to {max(1, total // each)}, then",
+        patient.play,
     )
 
 
@@ -159,6 +166,28 @@ def _resident(pid: int) -> int:
         return sum(p.memory_info().rss for p in (process, *process.children(recursive=True)))
     except psutil.Error:
         return 0
+
+
+def wsl_keep_alive(patient: Patient) -> Iterator[Finding]:
+    """Windows leaves this distribution running."""
+    if not patient.wsl:
+        return
+    setting = re.compile(r"(?mi)^\s*instanceIdleTimeout\s*=\s*-1\s*$")
+    users = [
+        path
+        for path in sorted(patient.path("mnt/c/Users").glob("*"))
+        if path.name not in ("All Users", "Default", "Default User", "Public", "desktop.ini")
+    ]
+    files = [path / ".wslconfig" for path in users]
+    if any(setting.search(patient.text(str(path.relative_to(patient.root)))) for path in files):
+        yield ok("Windows leaves this distribution running when its last terminal closes")
+        return
+    file = files[0] if len(files) == 1 else "/mnt/c/Users/YOU/.wslconfig"
+    yield warn(
+        "Windows stops this distribution, and what it solves, when its last terminal closes; a "
+        "new setting counts after the next `wsl.exe --shutdown` (docs/wsl.md)",
+        f"{patient.play} -e sagequeue_wslconfig={quoted(file)}",
+    )
 
 
 def clock(patient: Patient) -> Iterator[Finding]:
@@ -179,4 +208,4 @@ def clock(patient: Patient) -> Iterator[Finding]:
         )
 
 
-CHECKS = (disk, filesystem, cores, memory, clock)
+CHECKS = (disk, filesystem, cores, memory, wsl_keep_alive, clock)

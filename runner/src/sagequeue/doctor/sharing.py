@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sagequeue import container
-from sagequeue.doctor.container import RESTART, runs
+from sagequeue.doctor.container import RESTART, inside
 from sagequeue.doctor.finding import Finding, fail, ok
 from sagequeue.doctor.patient import Patient, quoted
 
@@ -20,7 +20,7 @@ def sharing(patient: Patient) -> Iterator[Finding]:
     if not patient.podman or (settings := patient.config) is None:
         return
     directory = settings.stop_file_host.parent
-    users = {os.getuid(), container.mapped_ids()[0]}
+    users = {os.getuid(), patient.mapped_ids[0]}
     missing = [
         f"{prefix}u:{uid}:rwX"
         for kind, prefix in (("access", ""), ("default", "d:"))
@@ -50,18 +50,18 @@ def _listed(directory: Path, kind: str) -> set[int]:
 def exchange(patient: Patient) -> Iterator[Finding]:
     """What one side writes into the notebooks directory, the other reads and writes."""
     settings = patient.config
-    if not patient.podman or settings is None or not runs(settings.service):
+    if settings is None or not patient.contained:
         return
     directory = settings.stop_file_host.parent
-    inside = os.path.dirname(settings.stop_file_cont)
+    there = os.path.dirname(settings.stop_file_cont)
     word = secrets.token_hex(4)
     ours, theirs = (directory / f".sagequeue-doctor-{word}-{side}" for side in ("here", "there"))
     # Both are there for this moment only.
     try:
         ours.write_text("here\n", encoding="ascii")
         script = 'grep -qx here "$1" && echo there >>"$1" && echo there >"$2"'
-        names = (f"{inside}/{path.name}" for path in (ours, theirs))
-        answer = container.run(settings.service, "sh", "-c", script, "sh", *names)
+        names = (f"{there}/{path.name}" for path in (ours, theirs))
+        answer = inside(settings.service, "sh", "-c", script, "sh", *names)
         if answer.returncode != 0:
             yield fail(
                 f"the container cannot read and write your files in {directory}: "
@@ -75,7 +75,7 @@ def exchange(patient: Patient) -> Iterator[Finding]:
         if both:
             yield ok(f"both sides read and write each other's files in {directory}")
         else:
-            yield fail(f"the container's {inside} is not {directory}", RESTART)
+            yield fail(f"the container's {there} is not {directory}", RESTART)
     except OSError as error:
         yield fail(f"you cannot read and write the container's files: {error}", patient.play)
     finally:

@@ -1,6 +1,5 @@
 """Checks of the solvers that run."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -33,34 +32,20 @@ def solvers(patient: Patient) -> Iterator[Finding]:
             ended = " and ".join(str(solver.pid) for solver in wrong)
             yield fail(
                 f"{len(alike)} solvers work on offset {offset}: {pids}. To be ended: {ended}",
-                _end(wrong),
+                census.kill(wrong),
             )
         elif strange:
             well = False
             yield fail(
                 f"solver {pids} of offset {offset} was not started by the runner, and holds no "
                 "lock: a worker may start a second one beside it",
-                _end(strange),
+                census.kill(strange),
             )
         elif not held(spool.lock_file(name)) and psutil.pid_exists(alike[0].pid):
             well = False
-            yield fail(f"solver {pids} of offset {offset} holds no lock", _end(alike))
+            yield fail(f"solver {pids} of offset {offset} holds no lock", census.kill(alike))
     if well:
         yield ok(f"{len(by_offset)} solvers, each of a job of its own")
-
-
-def _end(wrong: list[census.Solver]) -> str:
-    """The command that ends them; inside the container they are a subordinate id's."""
-    pids = " ".join(str(solver.pid) for solver in wrong)
-    owners = set()
-    for solver in wrong:
-        try:
-            owners.add(psutil.Process(solver.pid).uids().real)
-        except psutil.Error:
-            continue  # it ended meanwhile
-    if owners <= {os.getuid()}:
-        return f"kill {pids}"
-    return f"sudo kill {pids}" if 0 in owners else f"podman unshare kill {pids}"
 
 
 CHECKS = (solvers,)

@@ -4,73 +4,86 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sagequeue import services
+from sagequeue import config
 from sagequeue.container import said
 from sagequeue.doctor.finding import Finding, fail, ok, some, warn
-from sagequeue.doctor.patient import Patient, ask
+from sagequeue.doctor.patient import Patient, ask, quoted
+from sagequeue.exceptions import SagequeueError
 from sagequeue.services import Unit
 
 
 def _units(patient: Patient) -> list[Unit]:
-    return [] if patient.config is None else services.for_config(patient.config).units()
+    """What there is, nothing when the manager cannot be asked: `units` says so."""
+    try:
+        return patient.units
+    except SagequeueError:
+        return []
 
 
 def units(patient: Patient) -> Iterator[Finding]:
     """Container, recovery and workers run, and start with the machine."""
-    wanted = [unit for unit in _units(patient) if unit.wanted]
-    if not wanted:
+    if patient.config is None:
         return
-    down = [unit.name for unit in wanted if unit.state in ("inactive", "failed")]
+    try:
+        there = patient.units
+    except SagequeueError as error:
+        yield fail(str(error), patient.play)
+        return
+    wanted = [unit for unit in there if unit.wanted]
+    down = [unit.name for unit in wanted if not unit.up]
     failed = [unit.name for unit in wanted if unit.state == "failed"]
-    late = [unit.name for unit in wanted if unit.state == "activating"]
-    loose = [unit.name for unit in wanted if not unit.enabled]
+    late = [unit.name for unit in wanted if unit.state == "activating" and unit.pid is None]
+    # Nothing outlives a reboot in embedded mode.
+    loose = [unit.name for unit in wanted if patient.systemd and not unit.enabled]
     if down:
         yield (fail if failed else warn)(
-            f"{some(failed)} failed" if failed else f"{some(down)} stopped",
-            _systemctl("start", down) if patient.systemd else patient.play,
+            f"failed: {some(failed)}" if failed else f"stopped: {some(down)}",
+            _systemctl("start", down) if patient.systemd else patient.sagequeue("start"),
         )
     if late:
-        yield warn(
-            f"{some(late)} cannot start, and is tried again",
-            f"journalctl --user -n 20 -u {late[0]}",
-        )
+        yield warn(f"cannot start, and is tried again: {some(late)}", patient.sagequeue("journal"))
     if loose:
-        yield warn(
-            f"{some(loose)} will not start with the machine",
-            _systemctl("enable", loose) if patient.systemd else patient.play,
-        )
+        yield warn(f"will not start with the machine: {some(loose)}", _systemctl("enable", loose))
     if not (down or late or loose):
-        yield ok(f"{len(wanted)} units run, and start with the machine")
+        yield ok(
+            f"{len(wanted)} units run, and start with the machine"
+            if patient.systemd
+            else f"{len(wanted)} programs run"
+        )
 
 
 def _systemctl(verb: str, names: list[str]) -> str:
     return f"systemctl --user {verb} {' '.join(names)}"
 
 
+def _supervisorctl(names: list[str]) -> str:
+    settings = quoted(config.config_dir() / "supervisord.conf")
+    return f"./bootstrap supervisorctl -c {settings} stop {' '.join(names)}"
+
+
 def leftovers(patient: Patient) -> Iterator[Finding]:
     """No more workers than the settings want."""
     there = _units(patient)
-    names = [u.name for u in there if not u.wanted and (u.enabled or u.state != "inactive")]
+    names = [unit.name for unit in there if not unit.wanted and (unit.up or unit.enabled)]
     if names:
         yield warn(
-            f"{some(names)} are more than the settings want; stopped, they end their solvers and "
+            f"more than the settings want: {some(names)}; stopped, they end their solvers and "
             "give their jobs back",
-            _systemctl("disable --now", names) if patient.systemd else patient.play,
+            _systemctl("disable --now", names) if patient.systemd else _supervisorctl(names),
         )
     elif there:
         yield ok("no workers but those that the settings want")
 
 
-def current(patient: Patient) -> Iterator[Finding]:
+def vintage(patient: Patient) -> Iterator[Finding]:
     """What runs has the settings and the runner that are installed."""
     there = _units(patient)
     # The container has a check of its own, since its restart ends solvers.
     old = [unit.name for unit in there if unit.current is False and "container" not in unit.name]
     if old:
         yield warn(
-            f"{some(old)} run with older settings or an older runner; a restart ends the cases "
-            "that they are at",
-            _systemctl("restart", old) if patient.systemd else patient.play,
+            f"of older settings or an older runner: {some(old)}; a restart disturbs no solver",
+            patient.sagequeue("restart"),
         )
     elif any(unit.current for unit in there):
         yield ok("workers run with the settings and the runner that are installed")
@@ -109,7 +122,9 @@ def runner(patient: Patient) -> Iterator[Finding]:
     current = Path.home() / ".local/share/sagequeue/runner/current"
     command = current / "bin/sagequeue"
     if not os.access(command, os.X_OK):
-        yield fail(f"there is no {command}, so nothing can start", patient.play)
+        yield fail(
+            f"there is no {command}, so nothing can start", patient.operation("install_units")
+        )
         return
     answer = ask([str(command), "--version"])
     if answer.returncode != 0:
@@ -118,8 +133,23 @@ def runner(patient: Patient) -> Iterator[Finding]:
         yield ok(f"{answer.stdout.strip()} is installed")
 
 
+def command(patient: Patient) -> Iterator[Finding]:
+    """The command is where a shell finds it."""
+    if patient.config is None:
+        return
+    link = Path.home() / ".local/bin/sagequeue"
+    if os.access(link, os.X_OK):
+        yield ok(f"{link} is {os.path.realpath(link)}")
+    elif os.path.lexists(link):
+        yield fail(f"{link} leads to {os.readlink(link)}, which is no program", patient.play)
+    else:
+        yield warn(f"there is no {link}", patient.play)
+
+
 def _again(patient: Patient, current: Path) -> str:
-    return f"rm {current.parent / os.readlink(current)}/installed && {patient.play}"
+    return f"rm {current.parent / os.readlink(current)}/installed && " + patient.operation(
+        "install_units"
+    )
 
 
-CHECKS = (units, leftovers, current, reload, runner)
+CHECKS = (units, leftovers, vintage, reload, runner, command)

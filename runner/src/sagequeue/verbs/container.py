@@ -8,6 +8,7 @@ import urllib.parse
 from pathlib import Path
 
 from sagequeue import config, container
+from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import SagequeueError
 from sagequeue.verbs import Add, load
@@ -73,9 +74,8 @@ def _running(settings: Config) -> Config:
     there = container.inspect(settings.service)
     if there is None or not there.running:
         raise SagequeueError(
-            f"the container {settings.service} does not run; "
-            "`systemctl --user start sagequeue-container` starts it, and `sagequeue doctor` "
-            "says what keeps it from running"
+            f"the container {settings.service} does not run; {typed(settings, 'up')} starts it, "
+            f"and {typed(settings, 'doctor')} says what keeps it from running"
         )
     return settings
 

@@ -42,19 +42,19 @@ def _progress(arguments: argparse.Namespace) -> None:
         return
     console = Console(highlight=False)
     if not arguments.watch:
-        console.print(view.draw(progress.survey(settings)))
+        console.print(view.draw(settings, progress.survey(settings)))
         return
     signals = Signals()
-    with Live(view.draw(progress.survey(settings)), console=console) as live:
+    with Live(view.draw(settings, progress.survey(settings)), console=console) as live:
         while not signals.stop:
             signals.wait(1.0)
-            live.update(view.draw(progress.survey(settings)))
+            live.update(view.draw(settings, progress.survey(settings)))
 
 
 def _found(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from sagequeue import findings, view
+    from sagequeue import commands, findings, view
 
     settings = load(arguments)
     found = findings.read(settings)
@@ -65,7 +65,8 @@ def _found(arguments: argparse.Namespace) -> None:
             Console(highlight=False, soft_wrap=True).print(view.finding_text(finding))
             print(f"  record: {finding['file']}")
     else:
-        print(f"{settings.jobset}: nothing found so far (`sagequeue progress` says how far it is)")
+        more = f"{commands.typed(settings, 'progress')} says how far it is"
+        print(f"{settings.jobset}: nothing found so far ({more})")
 
 
 def _config(arguments: argparse.Namespace) -> None:

@@ -26,7 +26,10 @@ def register(add: Add) -> None:
     add("requeue-running", _requeue_running, "end the solvers and give their jobs back to pending")
     stop = add("request-stop", _request_stop, "set the stop gate: finish the cases at hand")
     stop.add_argument("--reason", default="requested by the operator", help="kept in the stop file")
-    add("clear-stop", _clear_stop, "take the stop gate away; findings stay")
+    clear = add("clear-stop", _clear_stop, "take the stop gate away; findings stay")
+    clear.add_argument(
+        "--if-reason", default="", metavar="TEXT", help="only one whose text begins so"
+    )
     purge = add("purge", _purge, "remove every job; keeps state files, logs and results")
     purge.add_argument("--yes", action="store_true", help="do not ask")
     for kind in ("state-files", "logs", "results"):
@@ -109,7 +112,8 @@ def _request_stop(arguments: argparse.Namespace) -> None:
 def _clear_stop(arguments: argparse.Namespace) -> None:
     from sagequeue import operations
 
-    operations.clear_stop(load(arguments), tell=print)
+    reason = " ".join(arguments.if_reason.split())
+    operations.clear_stop(load(arguments), only=reason, tell=print)
 
 
 def _purge(arguments: argparse.Namespace) -> int:

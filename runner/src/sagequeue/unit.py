@@ -1,0 +1,24 @@
+"""One unit of a service manager, as it is now."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Unit:
+    """`state` is one of systemd's words; `enabled`: it starts with the machine.
+
+    `current` is False when it runs with older settings, or an older runner, than those that are
+    installed now; None when that is not known, or it does not run. `wanted`: the settings have it.
+    """
+
+    name: str
+    state: str
+    enabled: bool
+    pid: int | None
+    current: bool | None
+    wanted: bool
+
+    @property
+    def up(self) -> bool:
+        """Whether it runs, or is about to, or is about to end."""
+        return self.state not in ("inactive", "failed")

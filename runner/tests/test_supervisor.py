@@ -1,0 +1,215 @@
+"""The embedded mode: a real process manager, with the settings that the role renders for it."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from jinja2 import Environment, FileSystemLoader
+from rig import Rig, alive
+from sagequeue import cli, services
+from sagequeue.jobs import JobState
+from sagequeue.unit import Unit
+
+Type = Callable[..., str]
+TEMPLATES = Path(__file__).parents[2] / "roles" / "sagequeue_units" / "templates"
+WORKERS = ("demo-1", "demo-2")
+
+
+class Embedded(Rig):
+    """The active jobset of a home, with the process manager's settings."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, SERVICE_MANAGER="supervisor")
+        self.settings_dir = self.home / ".config" / "sagequeue"
+        self.state_dir = root / "s"
+        (self.settings_dir / "supervisord.d").mkdir(parents=True)
+        (self.state_dir / "log").mkdir(parents=True)
+        for name in ("demo.env", "sagequeue.env"):
+            (self.settings_dir / name).symlink_to(self.env_file)
+        self.install()
+
+    def install(self) -> None:
+        """What `-t install_units` does."""
+        files = {
+            "supervisord.conf.j2": self.settings_dir / "supervisord.conf",
+            "workers.conf.j2": self.settings_dir / "supervisord.d" / "demo.conf",
+        }
+        templates = Environment(loader=FileSystemLoader(TEMPLATES), trim_blocks=True)
+        templates.filters["quote"] = lambda value: shlex.quote(str(value))
+        for name, path in files.items():
+            text = templates.get_template(name).render(
+                ansible_facts={"user_id": psutil.Process().username()},
+                sagequeue_units_jobset="demo",
+                sagequeue_units_workers=self.settings["WORKERS"],
+                sagequeue_units_stop_grace=self.settings["STOP_GRACE"],
+                sagequeue_units_state_dir=self.state_dir,
+                sagequeue_units_recover_every=300,
+                __sagequeue_units_socket=self.state_dir / "socket",
+                __sagequeue_units_bin=Path(sys.executable).parent,
+                __sagequeue_units_env_file=self.settings_dir / "demo.env",
+            )
+            # The pause before each start is for one that fails, time and again.
+            path.write_text(text.replace("sleep 1;", "sleep 0.1;"))
+
+    def units(self) -> dict[str, Unit]:
+        return {unit.name: unit for unit in services.for_config(self.config).units()}
+
+    def worker_pids(self) -> dict[str, int | None]:
+        return {name: unit.pid for name, unit in self.units().items() if name in WORKERS}
+
+
+@pytest.fixture
+def demo(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Embedded]:
+    # A socket's path must be short.
+    made = Embedded(tmp_path_factory.mktemp("e"))
+    monkeypatch.setenv("HOME", str(made.home))
+    made.run("enqueue")
+    try:
+        yield made
+        made.check()
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def typed(demo: Embedded, capsys: pytest.CaptureFixture[str]) -> Type:
+    """Types a command, which ends with that status; returns the last line that it says."""
+
+    def typed(*line: str, status: int = 0) -> str:
+        capsys.readouterr()
+        ended = cli.main(line)
+        said = capsys.readouterr()
+        assert ended == status, said.out + said.err + demo.report()
+        return (said.out + said.err).splitlines()[-1]
+
+    return typed
+
+
+@pytest.fixture
+def solvers(demo: Embedded, typed: Type) -> list[int]:
+    """Two workers are started, and their solvers wait at a case."""
+    for offset in (0, 1):
+        demo.orders(offset, wait_at=offset + 4)
+    typed("start")
+    return [demo.until_event("waiting", offset).pid for offset in (0, 1)]
+
+
+def test_start_has_recovery_and_the_workers_run_and_the_journal_has_what_they_say(
+    demo: Embedded, typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_FAILED_RETRIES", "9")
+    began = "demo: the process manager was started, with recovery and workers 1 to 2"
+    assert typed("start") == began
+    demo.until_state(JobState.DONE, *range(4))
+    assert typed("start") == "demo: everything runs already: recovery and workers 1 to 2"
+    monkeypatch.delenv("MAX_FAILED_RETRIES")
+    told = {name: (unit.state, unit.current) for name, unit in demo.units().items()}
+    assert told == {"recover": ("active", None)} | dict.fromkeys(WORKERS, ("active", True))
+    for pid in demo.worker_pids().values():
+        assert "MAX_FAILED_RETRIES" not in psutil.Process(pid).environ()
+
+    said = demo.run("journal", "-n", "50").stdout.splitlines()
+    assert {line.split()[0] for line in said[:-1]} == {"[demo-1]", "[demo-2]"}
+    assert sum(line.endswith("done -> done") for line in said) == 4
+    assert said[-1].startswith("demo: that is the end of the workers' journal; `sagequeue journal")
+    follow = [sys.executable, "-m", "sagequeue", "journal", "-f", "-n", "1"]
+    with subprocess.Popen(follow, stdout=subprocess.PIPE, text=True) as journal:
+        assert journal.stdout is not None
+        assert [journal.stdout.readline().split()[0] for _ in WORKERS] == ["[demo-1]", "[demo-2]"]
+        demo.run("enqueue", "--force", "--offset", "3")
+        assert journal.stdout.readline().endswith("demo_off3 done -> done\n")
+        journal.terminate()
+    assert journal.returncode == 0
+
+
+def test_restart_disturbs_no_solver_however_soon(
+    demo: Embedded, typed: Type, solvers: list[int]
+) -> None:
+    before = demo.worker_pids()
+    again = "demo: started: demo-1, demo-2; solvers work on and are adopted"
+    assert typed("restart") == again
+    os.kill(demo.worker_pids()["demo-1"] or 0, signal.SIGKILL)
+    assert typed("restart").endswith("; solvers work on and are adopted")
+    after = demo.worker_pids()
+    assert not {None, *before.values()} & set(after.values())
+    for offset in (0, 1):
+        demo.go(offset)
+    demo.until_state(JobState.DONE, *range(4))
+    for offset, solver in enumerate(solvers):
+        assert {event.pid for event in demo.events("case", offset)} == {solver}
+        assert "ATTEMPTS" not in demo.job(offset)
+
+
+def test_stop_ends_workers_and_solvers_and_start_brings_them_back(
+    demo: Embedded, typed: Type, solvers: list[int]
+) -> None:
+    assert "`sagequeue stop` ends them now" in typed("idle", status=75)
+    said = typed("stop")
+    assert said == "demo: workers stopped: 2; solvers ended, and their jobs went back"
+    assert not any(map(alive, solvers))
+    demo.until_state(JobState.PENDING, *range(4))
+    assert typed("idle") == "demo: no solver lives"
+    assert typed("stop") == "demo: no worker ran; no solver lived"
+    assert demo.units()["recover"].up
+    assert typed("start") == "demo: started: demo-1, demo-2"
+    # They do not listen yet, and yet they do not come back.
+    assert typed("stop").startswith("demo: workers stopped: 2; ")
+    assert demo.worker_pids() == dict.fromkeys(WORKERS)
+
+
+def test_a_worker_that_is_no_more_wanted_is_drained_and_forgotten(
+    demo: Embedded, typed: Type, solvers: list[int]
+) -> None:
+    demo.configure(WORKERS=1)
+    demo.install()
+    told = json.loads(demo.run("status", "--json").stdout)["units"]
+    left = {unit["name"]: (unit["current"], unit["wanted"]) for unit in told}
+    assert left == {"recover": (None, True), "demo-1": (False, True), "demo-2": (False, False)}
+    second = demo.worker_pids()["demo-2"]
+    assert typed("start").startswith("demo: everything runs already")
+    for offset in (1, 0):
+        demo.go(offset)
+    demo.until_gone(second or 0)
+    demo.until_state(JobState.DONE, *range(4))
+    assert "[worker 2]" not in demo.log(2) + demo.log(3)
+    typed("restart")
+    assert demo.units()["demo-1"].current in (None, True)
+    assert set(demo.units()) == {"recover", "demo-1"}
+
+
+def test_disabled_workers_are_gone_and_the_last_take_the_process_manager_along(
+    demo: Embedded, typed: Type, solvers: list[int]
+) -> None:
+    other = demo.settings_dir / "supervisord.d" / "other.conf"
+    other.touch()
+    (manager,) = psutil.Process(demo.units()["recover"].pid).parents()[:1]
+    assert "the process manager starts them no more; solvers ended" in typed("disable")
+    assert not any(map(alive, solvers))
+    assert alive(manager.pid)
+    assert "-t enable -e jobset=demo` sets them up" in typed("start", status=1)
+    demo.install()
+    other.unlink()
+    typed("start")
+    assert "so are recovery and the process manager; " in typed("disable")
+    assert not alive(manager.pid), "it would be in the way of the next"
+
+
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_there_is_no_container(typed: Type, verb: str) -> None:
+    assert "there is no container. In the embedded mode" in typed(verb, status=1)
+
+
+def test_a_process_manager_that_cannot_start_says_why(demo: Embedded, typed: Type) -> None:
+    (demo.settings_dir / "supervisord.conf").write_text("[supervisord]\nlogfile=/nowhere/log\n")
+    said = typed("start", status=1)
+    assert "the process manager does not start: Error: The directory named as part of" in said
+    assert "-t install_units -e jobset=demo` writes them anew" in said
