@@ -1,8 +1,8 @@
 """What a tag of ops.yml costs over the command it calls, and over a play that does nothing.
 
 `python bench/ops.py [TAG ...]` sets up the embedded mode in a directory of its own and prints a
-table; with `--here` it asks the machine as it is set up, where only looking tags are tried unless
-others are named. README.md says what the rows mean.
+table. With `--here` it asks the machine as it is set up; then `--all` tries the tags that act as
+well, for the jobset template, and ends with teardown. README.md says what the rows mean.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -22,37 +23,61 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-# Tag, what it is given, and the runner's verb that does the same; without one it is the roles'.
-LOOKING: dict[str, tuple[list[str], list[str]]] = {
-    "print_config": ([], ["config"]),
-    "check": ([], ["doctor"]),
-    "status": ([], ["status"]),
-    "progress": ([], ["progress"]),
-    "logs": ([], ["logs"]),
-    "journal": ([], ["journal"]),
-    "diag": ([], ["diag"]),
-}
-CONTAINERS: dict[str, tuple[list[str], list[str]]] = {
-    "jupyter_url": ([], ["jupyter-url"]),
-    "mapped_ids": ([], ["mapped-ids"]),
-}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tag beside what it calls.
+
+    Attributes:
+        calls: the runner's verbs that it calls; without any it is the roles'.
+        given: what it needs on its command line.
+        before: the verb that puts back what it did, so that each round has something to do.
+        looks: whether it changes nothing.
+        systemd: whether the embedded mode, without a container or Sage, has no use for it.
+        once: whether a second round would have nothing to do.
+    """
+
+    calls: tuple[tuple[str, ...], ...] = ()
+    given: str = ""
+    before: str = ""
+    looks: bool = False
+    systemd: bool = False
+    once: bool = False
+
+
 # In an order in which each has something to do.
-ACTING: dict[str, tuple[list[str], list[str]]] = {
-    "setup": ([], []),
-    "env": ([], []),
-    "install_units": ([], []),
-    "request_stop": ([], ["request-stop"]),
-    "requeue_running": ([], ["requeue-running"]),
-    "stop": ([], ["stop"]),
-    "retry_failed": ([], ["retry-failed"]),
-    "purge_queue": (["confirm=template"], ["purge", "--yes"]),
-    "enqueue_one": (["offset=1"], ["enqueue", "--offset=1"]),
-    "enqueue_stride": ([], ["enqueue"]),
-    "clear_stop": ([], ["clear-stop"]),
-    "start": ([], ["start"]),
-    "restart": ([], ["restart"]),
-    "enable": ([], []),
-    "disable": ([], ["disable"]),
+ROWS = {
+    "print_config": Row((("config",),), looks=True),
+    "check": Row((("migrate", "--check"), ("doctor",)), looks=True),
+    "status": Row((("status",),), looks=True),
+    "progress": Row((("progress",),), looks=True),
+    "logs": Row((("logs",),), looks=True),
+    "journal": Row((("journal",),), looks=True),
+    "diag": Row((("diag",),), looks=True),
+    "jupyter_url": Row((("jupyter-url",),), looks=True, systemd=True),
+    "mapped_ids": Row((("mapped-ids",),), looks=True, systemd=True),
+    "down": Row((("down",),), before="up", systemd=True),
+    "up": Row((("up",),), before="down", systemd=True),
+    "setup": Row(),
+    "env": Row(),
+    "install_units": Row(),
+    "request_stop": Row((("request-stop",),), before="clear-stop"),
+    "requeue_running": Row((("requeue-running",),)),
+    "stop": Row((("stop",),), before="start"),
+    "retry_failed": Row((("retry-failed",),)),
+    "purge_queue": Row((("purge", "--yes"),), given="confirm=template", before="enqueue"),
+    "enqueue_one": Row((("enqueue", "--offset=1"),), given="offset=1"),
+    "enqueue_stride": Row((("enqueue",),)),
+    "clear_stop": Row((("clear-stop",),), before="request-stop"),
+    "start": Row((("start",),), before="stop"),
+    "restart": Row((("restart",),)),
+    "enable": Row(before="disable"),
+    "rebuild_image": Row(given="cached=true", systemd=True, once=True),
+    "switch": Row(given="jobset=petersen_r3", systemd=True, once=True),
+    "disable": Row((("disable",),), before="start"),
+    "uninstall_units": Row(once=True),
+    "teardown": Row(once=True),
 }
 
 
@@ -76,6 +101,11 @@ class Place:
             said = (done.stderr.strip() or done.stdout.strip())[-300:]
             self.failed.append(f"{' '.join(command)}: exit status {done.returncode}: {said}")
         return took
+
+    def prepare(self, row: Row) -> None:
+        """Undo what the row's tag does."""
+        if row.before:
+            self.seconds("sagequeue", row.before)
 
 
 @contextmanager
@@ -107,24 +137,25 @@ def embedded(directory: Path) -> Iterator[Place]:
 
 def measure(place: Place, tags: list[str], rounds: int) -> Table:
     """A row for each tag."""
-    table = Table("tag", "seconds", "its command", "more", "aim", "empty play", "ratio")
-    known = LOOKING | CONTAINERS | ACTING
+    table = Table("tag", "seconds", "its commands", "more", "aim", "empty play", "ratio")
     for tag in tags:
-        given, verb = known[tag]
-        options = [word for value in given for word in ("-e", value)]
+        row = ROWS[tag]
+        options = ["-e", row.given] if row.given else []
         plays, commands, empties = [], [], []
-        for _ in range(rounds):
+        for _ in range(1 if row.once else rounds):
             # In turn, so that all three see the same machine.
             empties.append(place.seconds("ansible-playbook", "bench/empty.yml"))
+            place.prepare(row)
             plays.append(place.seconds("ansible-playbook", "ops.yml", "-t", tag, *options))
-            commands.append(place.seconds("sagequeue", *verb) if verb else 0.0)
+            place.prepare(row)
+            commands.append(sum(place.seconds("sagequeue", *verb) for verb in row.calls))
         play, command, empty = map(statistics.median, (plays, commands, empties))
         table.add_row(
             tag,
             f"{play:.2f}",
-            f"{command:.2f}" if verb else "",
-            f"{play - command:.2f}",
-            "2" if verb else "",
+            f"{command:.2f}" if row.calls else "",
+            f"{play - command:.2f}" if row.calls else "",
+            "2" if row.calls else "",
             f"{empty:.2f}",
             f"{play / empty:.1f}",
         )
@@ -136,12 +167,15 @@ def main() -> int:
     command_line = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     command_line.add_argument("tags", nargs="*", metavar="TAG", help="only these")
     command_line.add_argument("--here", action="store_true", help="the machine as it is set up")
+    command_line.add_argument("--all", action="store_true", help="there, those that act, too")
     command_line.add_argument("--rounds", type=int, default=3, help="of each (3)")
     arguments = command_line.parse_args()
+    if unknown := [tag for tag in arguments.tags if tag not in ROWS]:
+        command_line.error(f"no row for {', '.join(unknown)}; there are {', '.join(ROWS)}")
     console = Console(highlight=False)
     if arguments.here:
         place = Place(ROOT, Path.home())
-        tags = arguments.tags or [*LOOKING, *CONTAINERS]
+        tags = arguments.tags or [tag for tag, row in ROWS.items() if arguments.all or row.looks]
         console.print(measure(place, tags, arguments.rounds))
     else:
         # A short name: a socket's path below it must stay under 100 characters.
@@ -149,7 +183,7 @@ def main() -> int:
             tempfile.TemporaryDirectory(prefix="b", dir="/var/tmp") as name,
             embedded(Path(name)) as place,
         ):
-            tags = arguments.tags or [*LOOKING, *ACTING]
+            tags = arguments.tags or [tag for tag, row in ROWS.items() if not row.systemd]
             console.print(measure(place, tags, arguments.rounds))
     for line in place.failed:
         console.print(line)

@@ -1,9 +1,11 @@
 """A jobset in a temporary directory, and the way a test puts job files into its queue."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from kinds import Put
+from rig import Rig, rig
 from sagequeue import config as configuration
 from sagequeue import keyvalue
 from sagequeue.config import Config
@@ -76,3 +78,20 @@ def put(spool: Spool) -> Put:
         return name
 
     return put
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory in which programs are found first."""
+    directory = tmp_path / "programs"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+    return directory
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Rig]:
+    """A jobset whose solvers do as they are told, with its jobs enqueued."""
+    with rig(tmp_path / "rig") as made:
+        made.run("enqueue")
+        yield made

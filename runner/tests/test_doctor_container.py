@@ -55,15 +55,7 @@ def port() -> int:
 
 
 @pytest.fixture
-def bin_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    directory = tmp_path / "bin"
-    directory.mkdir()
-    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
-    return directory
-
-
-@pytest.fixture
-def patient(config: Config, bin_dir: Path, port: int) -> Patient:
+def patient(config: Config, programs: Path, port: int) -> Patient:
     """A jobset in a container that runs, and is as its unit says."""
     notebooks = str(config.stop_file_host.parent)
     unit = Path.home() / ".config/systemd/user/sagequeue-container.service"
@@ -76,15 +68,15 @@ def patient(config: Config, bin_dir: Path, port: int) -> Patient:
         f"    {IMAGE} \\\n"
         "    sh -c 'while :; do ./sage -n jupyterlab --port=8888; sleep 5; done'\n"
     )
-    (bin_dir / "podman").write_text(PODMAN)
-    (bin_dir / "podman").chmod(0o755)
-    (bin_dir / "image").write_text('[{"Id": "1ma9e"}]')
-    has(bin_dir, notebooks)
+    (programs / "podman").write_text(PODMAN)
+    (programs / "podman").chmod(0o755)
+    (programs / "image").write_text('[{"Id": "1ma9e"}]')
+    has(programs, notebooks)
     return Patient(replace(config, runtime="podman", service_manager="systemd"))
 
 
 def has(
-    bin_dir: Path, notebooks: str, settings: str = "abc", image: str = "1ma9e", up: bool = True
+    programs: Path, notebooks: str, settings: str = "abc", image: str = "1ma9e", up: bool = True
 ) -> None:
     """What the container is like."""
     mounts = [{"Destination": notebooks, "Source": notebooks}]
@@ -95,7 +87,7 @@ def has(
         "Config": {"Labels": {"sagequeue.settings": settings}},
         "Mounts": mounts,
     }
-    (bin_dir / "container").write_text(json.dumps([found]))
+    (programs / "container").write_text(json.dumps([found]))
 
 
 def notebooks_of(patient: Patient) -> Path:
@@ -112,8 +104,8 @@ def test_a_container_as_its_unit_says(patient: Patient) -> None:
     assert levels(container.mounts, patient) == {Level.OK}
 
 
-def test_no_image(patient: Patient, bin_dir: Path) -> None:
-    (bin_dir / "image").unlink()
+def test_no_image(patient: Patient, programs: Path) -> None:
+    (programs / "image").unlink()
     found = only(container.image, patient)
     assert (found.level, IMAGE in found.cause) == (Level.FAIL, True)
 
@@ -125,11 +117,11 @@ def test_no_unit(patient: Patient) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_container_that_does_not_run(patient: Patient, bin_dir: Path, there: bool) -> None:
+def test_a_container_that_does_not_run(patient: Patient, programs: Path, there: bool) -> None:
     if there:
-        has(bin_dir, str(notebooks_of(patient)), up=False)
+        has(programs, str(notebooks_of(patient)), up=False)
     else:
-        (bin_dir / "container").unlink()
+        (programs / "container").unlink()
     found = only(container.running, patient)
     assert (found.level, found.remedy.split()[2]) == (Level.FAIL, "start")
     for check in (container.mounts, container.sage, container.jupyter, sharing.exchange):
@@ -141,24 +133,24 @@ def test_a_container_that_does_not_run(patient: Patient, bin_dir: Path, there: b
     [("older", "1ma9e", "older settings"), ("abc", "0ld", "older image")],
 )
 def test_a_container_that_is_out_of_date(
-    patient: Patient, bin_dir: Path, settings: str, image: str, words: str
+    patient: Patient, programs: Path, settings: str, image: str, words: str
 ) -> None:
-    has(bin_dir, str(notebooks_of(patient)), settings, image)
+    has(programs, str(notebooks_of(patient)), settings, image)
     found = only(container.running, patient)
     assert (found.level, words in found.cause) == (Level.WARN, True)
     assert found.remedy == "systemctl --user restart sagequeue-container.service"
 
 
-def test_a_container_that_is_not_ours(patient: Patient, bin_dir: Path) -> None:
-    has(bin_dir, str(notebooks_of(patient)), settings="")
+def test_a_container_that_is_not_ours(patient: Patient, programs: Path) -> None:
+    has(programs, str(notebooks_of(patient)), settings="")
     assert "not started by this project" in only(container.running, patient).cause
 
 
-def test_a_container_with_other_notebooks(patient: Patient, bin_dir: Path, tmp_path: Path) -> None:
+def test_a_container_with_other_notebooks(patient: Patient, programs: Path, tmp_path: Path) -> None:
     mine = str(notebooks_of(patient))
-    has(bin_dir, mine)
-    text = (bin_dir / "container").read_text()
-    (bin_dir / "container").write_text(
+    has(programs, mine)
+    text = (programs / "container").read_text()
+    (programs / "container").write_text(
         text.replace(f'"Source": "{mine}"', f'"Source": "{tmp_path}"')
     )
     assert levels(container.mounts, patient) == {Level.FAIL}
@@ -179,21 +171,21 @@ def test_a_stop_file_that_the_container_cannot_see(patient: Patient) -> None:
     ],
 )
 def test_sage_in_the_container(
-    patient: Patient, bin_dir: Path, program: str, level: Level, words: str
+    patient: Patient, programs: Path, program: str, level: Level, words: str
 ) -> None:
-    (bin_dir / "sage").write_text(f"#!/bin/sh\n{program}\n")
-    (bin_dir / "sage").chmod(0o755)
+    (programs / "sage").write_text(f"#!/bin/sh\n{program}\n")
+    (programs / "sage").chmod(0o755)
     assert patient.config is not None
     found = only(container.sage, Patient(replace(patient.config, sage_bin="sage")))
     assert (found.level, words in found.cause) == (level, True)
 
 
 def test_the_containers_user(
-    patient: Patient, bin_dir: Path, monkeypatch: pytest.MonkeyPatch
+    patient: Patient, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 7)
     assert "100999:100999" in only(container.user_namespace, patient).cause
-    (bin_dir / "podman").write_text("#!/bin/sh\necho 0 7 1; echo 0 7 1\n")
+    (programs / "podman").write_text("#!/bin/sh\necho 0 7 1; echo 0 7 1\n")
     assert only(container.user_namespace, patient).remedy == "podman system migrate"
 
 
@@ -296,20 +288,20 @@ def test_a_mask_that_takes_it_away_again(patient: Patient, sides: set[int]) -> N
     assert levels(sharing.sharing, patient) == {Level.FAIL}
 
 
-def test_what_one_side_writes_the_other_reads(patient: Patient, bin_dir: Path) -> None:
+def test_what_one_side_writes_the_other_reads(patient: Patient, programs: Path) -> None:
     directory = notebooks_of(patient)
     before = set(directory.iterdir())
     assert levels(sharing.exchange, patient) == {Level.OK}
-    (bin_dir / "podman").write_text(PODMAN.replace('exec "$@"', "echo Permission denied; exit 1"))
+    (programs / "podman").write_text(PODMAN.replace('exec "$@"', "echo Permission denied; exit 1"))
     assert levels(sharing.exchange, patient) == {Level.FAIL}
     assert set(directory.iterdir()) == before
 
 
 def test_a_container_in_which_nothing_can_be_run_is_nobodys_file(
-    patient: Patient, bin_dir: Path
+    patient: Patient, programs: Path
 ) -> None:
     refused = "echo crun: no control group >&2; exit 126"
-    (bin_dir / "podman").write_text(PODMAN.replace('exec "$@"', refused))
+    (programs / "podman").write_text(PODMAN.replace('exec "$@"', refused))
     for check in (sharing.exchange, queue.workload):
         found = only(check, patient)
         assert (found.level, "crun: no control group" in found.cause) == (Level.WARN, True)
@@ -404,9 +396,9 @@ def test_programs_of_supervisor_are_never_enabled(
                                                             "sagequeue@1.service")  # fmt: skip
 
 
-def test_a_manager_that_cannot_be_asked_is_told_of_once(patient: Patient, bin_dir: Path) -> None:
-    (bin_dir / "systemctl").write_text("#!/bin/sh\necho Failed to connect to bus >&2; exit 1\n")
-    (bin_dir / "systemctl").chmod(0o755)
+def test_a_manager_that_cannot_be_asked_is_told_of_once(patient: Patient, programs: Path) -> None:
+    (programs / "systemctl").write_text("#!/bin/sh\necho Failed to connect to bus >&2; exit 1\n")
+    (programs / "systemctl").chmod(0o755)
     assert only(workers.units, patient).level is Level.FAIL
     assert [look(check, patient) for check in (*UNITS[1:], workers.reload)] == [[], [], []]
 
@@ -422,15 +414,15 @@ def test_a_manager_that_cannot_be_asked_is_told_of_once(patient: Patient, bin_di
 def test_units_as_systemd_has_read_them(
     patient: Patient,
     units: Callable[..., None],
-    bin_dir: Path,
+    programs: Path,
     loaded: str,
     reload: str,
     found: set[Level],
 ) -> None:
     units()
     shown = f"Id=sagequeue@1.service\\nLoadState={loaded}\\nNeedDaemonReload={reload}\\n"
-    (bin_dir / "systemctl").write_text(f"#!/bin/sh\nprintf '{shown}'\n")
-    (bin_dir / "systemctl").chmod(0o755)
+    (programs / "systemctl").write_text(f"#!/bin/sh\nprintf '{shown}'\n")
+    (programs / "systemctl").chmod(0o755)
     assert levels(workers.reload, patient) == found
 
 

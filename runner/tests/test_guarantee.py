@@ -6,20 +6,12 @@ one directory, no case solved twice, nothing done that is not complete.
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from rig import Rig, alive, rig, wrapper_of
+from rig import Rig, alive, wrapper_of
 from sagequeue.jobs import JobState
-
-
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path / "rig") as made:
-        made.run("enqueue")
-        yield made
 
 
 def test_eight_workers_that_start_at_once_solve_every_case_once(demo: Rig) -> None:

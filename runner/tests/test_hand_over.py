@@ -4,21 +4,12 @@ As in test_guarantee.py every test ends with `Rig.check`.
 """
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
-from rig import Event, Rig, alive, rig
+from rig import Event, Rig, alive
 from sagequeue.jobs import JobState
 from test_guarantee import waiting_wrapper
-
-
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path / "rig") as made:
-        made.run("enqueue")
-        yield made
 
 
 @pytest.fixture

@@ -131,7 +131,7 @@ def test_status_tells_the_units_and_the_jobs(
     )
     assert [gate, last] == [
         "stop gate: lunch",
-        "demo: 0 of 2 workers run; jobs: 1 pending, 0 running, 0 done, 0 failed; findings: 0",
+        "demo: 1 of 2 workers run; jobs: 1 pending, 0 running, 0 done, 0 failed; findings: 0",
     ]
 
 

@@ -2,21 +2,12 @@
 
 import os
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from rig import Rig, rig
+from rig import Rig
 from sagequeue import config as configuration
 from sagequeue import solving
 from test_census import by_hand
-
-
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Rig]:
-    with rig(tmp_path / "rig") as made:
-        made.run("enqueue")
-        yield made
 
 
 def at_work(demo: Rig) -> None:

@@ -24,15 +24,6 @@ ALL = (CONTAINER, TIMER, ONE, TWO)
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of programs that comes first."""
-    directory = tmp_path / "programs"
-    directory.mkdir()
-    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
-    return directory
-
-
-@pytest.fixture
 def served(env_file: Path, keys: dict[str, str]) -> Config:
     """The active jobset, of two workers in the container."""
     env_file.write_text(keyvalue.render(keys | {"RUNTIME": "podman"}))

@@ -1,6 +1,7 @@
 """What stands in two places says the same in both."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,9 @@ def test_every_input_of_a_role_has_a_default_and_a_specification(role: str) -> N
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_has_a_scenario(role: str) -> None:
     assert (ROOT / "molecule" / role / "verify.yml").is_file()
+
+
+def test_every_operation_is_measured() -> None:
+    told = yaml.safe_load((ROOT / "playbooks" / "vars" / "operations.yml").read_text())
+    bench = runpy.run_path(str(ROOT / "bench" / "ops.py"))
+    assert set(bench["ROWS"]) == set(told["ops_operations"])

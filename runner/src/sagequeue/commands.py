@@ -20,3 +20,8 @@ def command(settings: Config, verb: str) -> str:
 def typed(settings: Config, verb: str) -> str:
     """The same, as it stands in a sentence."""
     return f"`{command(settings, verb)}`"
+
+
+def play(settings: Config, tag: str) -> str:
+    """An operation of ops.yml for this jobset, as it stands in a sentence."""
+    return f"`ansible-playbook ops.yml -t {tag} -e jobset={settings.jobset}`"

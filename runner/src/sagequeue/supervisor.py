@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from sagequeue import config, vintage
-from sagequeue.commands import typed
+from sagequeue.commands import play, typed
 from sagequeue.config import Config
 from sagequeue.exceptions import SagequeueError
 from sagequeue.supervisor_logs import WorkerLogs
@@ -159,12 +159,9 @@ class Supervisor:
     def _need_programs(self) -> None:
         if not self._programs.exists():
             raise SagequeueError(
-                f"{self.config.jobset} has no workers. {self._play('enable')} sets them up and has "
-                "them run"
+                f"{self.config.jobset} has no workers. {play(self.config, 'enable')} sets them up "
+                "and has them run"
             )
-
-    def _play(self, tag: str) -> str:
-        return f"`ansible-playbook ops.yml -t {tag} -e jobset={self.config.jobset}`"
 
     def _status(self) -> dict[str, tuple[str, int | None]] | None:
         """State and process of recovery and of the jobset's workers; None: no manager answers."""
@@ -199,7 +196,7 @@ class Supervisor:
             said = (answer.stderr or answer.stdout).strip().partition("\n")[0]
             raise SagequeueError(
                 f"the process manager does not start: {said} ({self._settings} has its settings; "
-                f"{self._play('install_units')} writes them anew)"
+                f"{play(self.config, 'install_units')} writes them anew)"
             )
 
     def _hand_over(self) -> None:
@@ -231,7 +228,7 @@ class Supervisor:
         if wrong and not lenient:
             raise SagequeueError(
                 f"supervisorctl {arguments[0]}: {said.rpartition(chr(10))[2]}. "
-                f"{self._play('install_units')} writes its settings anew"
+                f"{play(self.config, 'install_units')} writes its settings anew"
             )
         return answer.stdout
 

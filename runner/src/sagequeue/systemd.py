@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sagequeue import config, container, solving, vintage
+from sagequeue.commands import play
 from sagequeue.config import Config
 from sagequeue.exceptions import SagequeueError
 from sagequeue.unit import Unit
@@ -62,8 +63,8 @@ class Systemd:
         if any(facts.get("RestartKillSignal") != _SIGHUP for facts in self._show(workers)):
             raise SagequeueError(
                 f"{self.config.jobset}: the units are of an earlier release, by which a restart "
-                f"ends solvers. {self._play('install_units')} renews them and disturbs nothing; "
-                "then try again"
+                f"ends solvers. {play(self.config, 'install_units')} renews them and disturbs "
+                "nothing; then try again"
             )
         self._run("restart", *workers)
         return f"workers 1 to {len(workers)} started anew; solvers work on and are adopted"
@@ -120,16 +121,13 @@ class Systemd:
             return prefix
         if _active() == jobset:
             raise SagequeueError(
-                f"{jobset} has no units; {self._play('enable')} writes them and has them run"
+                f"{jobset} has no units; {play(self.config, 'enable')} writes them and has them run"
             )
         raise SagequeueError(
             f"{jobset} has no workers: it is not the active jobset, and has no units of its own. "
-            f"{self._play('switch')} makes it the active one; `ansible-playbook site.yml "
+            f"{play(self.config, 'switch')} makes it the active one; `ansible-playbook site.yml "
             f"-e jobset={jobset}` runs it beside an active one that has work"
         )
-
-    def _play(self, tag: str) -> str:
-        return f"`ansible-playbook ops.yml -t {tag} -e jobset={self.config.jobset}`"
 
     def _workers(self) -> list[str]:
         prefix = self._need()
@@ -204,8 +202,8 @@ class Systemd:
             remedy = f"`ansible-playbook site.yml -e jobset={self.config.jobset}` starts it"
             raise SagequeueError(f"the user's systemd does not answer ({said}); {remedy}")
         raise SagequeueError(
-            f"systemctl --user {arguments[0]}: {said} {self._play('enable')} writes the units anew "
-            "and has them run; `systemctl --user status 'sagequeue*'` tells more"
+            f"systemctl --user {arguments[0]}: {said} {play(self.config, 'enable')} writes the "
+            "units anew and has them run; `systemctl --user status 'sagequeue*'` tells more"
         )
 
 

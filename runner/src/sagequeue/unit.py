@@ -1,6 +1,9 @@
 """One unit of a service manager, as it is now."""
 
+import re
 from dataclasses import dataclass
+
+_WORKER = re.compile(r"[@-][0-9]+(?:[.]service)?$")
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,11 @@ class Unit:
     pid: int | None
     current: bool | None
     wanted: bool
+
+    @property
+    def worker(self) -> bool:
+        """Whether it is a worker, by the number that its name ends with."""
+        return _WORKER.search(self.name) is not None
 
     @property
     def up(self) -> bool:

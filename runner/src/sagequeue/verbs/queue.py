@@ -28,7 +28,7 @@ def register(add: Add) -> None:
     stop.add_argument("--reason", default="requested by the operator", help="kept in the stop file")
     clear = add("clear-stop", _clear_stop, "take the stop gate away; findings stay")
     clear.add_argument(
-        "--if-reason", default="", metavar="TEXT", help="only one whose text begins so"
+        "--if-reason", default="", metavar="TEXT", help="only if each line begins so"
     )
     purge = add("purge", _purge, "remove every job; keeps state files, logs and results")
     purge.add_argument("--yes", action="store_true", help="do not ask")

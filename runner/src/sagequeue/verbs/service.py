@@ -137,7 +137,9 @@ def _status(arguments: argparse.Namespace) -> None:
     if facts.gate is not None:
         print(f"stop gate: {facts.gate or '(empty)'}")
     counts = ", ".join(f"{number} {state}" for state, number in facts.counts.items())
-    workers = f"{facts.workers_alive} of {facts.workers} workers run"
+    # By the units: one that was started just now has not taken its lock yet.
+    running = sum(unit.worker and unit.wanted and unit.up for unit in units)
+    workers = f"{running} of {facts.workers} workers run"
     _say(settings, f"{workers}; jobs: {counts}; findings: {len(facts.findings)}")
 
 
