@@ -386,6 +386,17 @@ def test_memory_of_all_workers(config: Config) -> None:
     assert (many.level, f"to {fit}," in many.cause) == (Level.WARN, True)
 
 
+def test_memory_of_the_container_is_what_its_unit_allows(
+    config: Config, programs: Callable[..., None]
+) -> None:
+    contained = Patient(replace(config, runtime="podman", workers=2))
+    programs(systemctl=str(2**30))
+    assert only(resources.memory, contained).cause.endswith("of 1.0 GiB")
+    programs(systemctl="infinity")
+    total = psutil.virtual_memory().total
+    assert f"of {total / 2**30:.1f} GiB" in only(resources.memory, contained).cause
+
+
 @pytest.mark.parametrize(("drift", "level"), [(0, Level.OK), (-60, Level.WARN), (60, Level.WARN)])
 def test_the_clock_of_wsl(systemd: Patient, tree: Tree, drift: int, level: Level) -> None:
     tree(proc__sys__kernel__osrelease="6.6-microsoft-standard-WSL2")

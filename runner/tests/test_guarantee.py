@@ -467,3 +467,16 @@ def test_requeue_running_beside_living_workers_costs_nothing(demo: Rig) -> None:
     assert {demo.until_ended(worker) for worker in workers} == {0}
     assert all("ATTEMPTS" not in demo.job(k) for k in range(4))
     assert sorted(demo.spool.names(JobState.PENDING)) == sorted(demo.enqueued)
+
+
+def test_the_kernel_prefers_a_solver_when_memory_runs_out(demo: Rig) -> None:
+    demo.orders(0, wait_at=0)
+    worker = demo.worker(1)
+    solver = psutil.Process(demo.until_event("waiting", 0).pid)
+    wrapper = solver.parent()
+    assert wrapper is not None
+    adjustments = [
+        int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+        for pid in (worker.pid, wrapper.pid, solver.pid)
+    ]
+    assert adjustments[0] == adjustments[1] < adjustments[2]

@@ -31,8 +31,9 @@ def config_dir() -> Path:
 class Config:
     """One jobset's settings; a field is an env file's key in small letters.
 
-    Paths are absolute. `sleep_empty` and `stop_grace` are seconds. `total_cases` is None when the
-    size of the enumeration is not known, `state_file_host` is empty when there is no state file.
+    Paths are absolute. `sleep_empty` and `stop_grace` are seconds, `log_limit` is MiB.
+    `total_cases` is None when the size of the enumeration is not known, `state_file_host` is empty
+    when there is no state file.
     """
 
     env_file: Path
@@ -63,6 +64,7 @@ class Config:
     sage_base_args: tuple[str, ...] = field(repr=False)
     max_failed_retries: int
     stop_grace: float
+    log_limit: int
 
     @property
     def results_dir(self) -> Path:
@@ -248,6 +250,7 @@ def _build(path: Path, values: dict[str, str]) -> Config:
         sage_base_args=_base_args(values.get("SAGE_BASE_ARGS", "")),
         max_failed_retries=_whole(values, "MAX_FAILED_RETRIES", "3", 0),
         stop_grace=_seconds(values, "STOP_GRACE", "10", above=-1),
+        log_limit=_whole(values, "LOG_LIMIT", "64", 0),
     )
 
 

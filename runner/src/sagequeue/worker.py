@@ -11,7 +11,7 @@ import os
 import time
 from enum import Enum, auto
 
-from sagequeue import execution, predecessor, recovery, runtime, settlement, vintage
+from sagequeue import execution, predecessor, recovery, runtime, settlement, vintage, worklog
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob
@@ -183,7 +183,7 @@ class Worker:
         record_file = self.spool.result_file(name)
         with contextlib.ExitStack() as stack:
             try:
-                log = os.open(self.config.log_file(job.offset), _APPEND | os.O_CREAT, 0o666)
+                log = worklog.begin(self.config, job.offset)
                 stack.callback(os.close, log)
                 self.spool.claimable(lock)
                 gidx = settlement.state_word(self.config, job.offset)

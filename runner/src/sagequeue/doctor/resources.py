@@ -11,7 +11,7 @@ import psutil
 from sagequeue import config as configuration
 from sagequeue.config import Config
 from sagequeue.doctor.finding import Finding, fail, ok, warn
-from sagequeue.doctor.patient import Patient, quoted
+from sagequeue.doctor.patient import Patient, ask, quoted
 from sagequeue.exceptions import ConfigError
 from sagequeue.owner import is_locked
 
@@ -145,7 +145,7 @@ def memory(patient: Patient) -> Iterator[Finding]:
     """Memory for all workers."""
     if (settings := patient.config) is None:
         return
-    total = psutil.virtual_memory().total
+    total = _usable(patient)
     largest = max((_resident(solver.pid) for solver in patient.solvers), default=0)
     each = max(largest, _LEAST_MEMORY)
     cause = f"{settings.workers} workers of {_size(each)} each, of {_size(total)}"
@@ -157,6 +157,17 @@ def memory(patient: Patient) -> Iterator[Finding]:
         f"group_vars/all/jobsets.yml to {max(1, total // each)}, then",
         patient.play,
     )
+
+
+def _usable(patient: Patient) -> int:
+    """What all solvers may have together, in bytes: the machine's memory, or the container's."""
+    total = psutil.virtual_memory().total
+    command = ["systemctl", "--user", "show", "--property=MemoryMax", "--value"]
+    try:
+        limit = ask([*command, "sagequeue-container.service"]).stdout.strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if patient.podman and limit.isdigit() else total
 
 
 def _resident(pid: int) -> int:

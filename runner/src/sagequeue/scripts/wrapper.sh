@@ -38,8 +38,12 @@ while pids=$(strays) && [ -n "$pids" ]; do
     sleep 0.05
 done
 
-# Not exported: `strays` would find its own grep.
-marked() { SAGEQUEUE_JOB=$mark SAGEQUEUE_EXECUTION=$execution exec "$@"; }
+# Out of memory, the kernel ends a solver rather than the worker, or what all solvers need; to raise this is always
+# permitted. The marks are not exported: `strays` would find its own grep.
+marked() {
+    { echo 800 >/proc/self/oom_score_adj; } 2>/dev/null
+    SAGEQUEUE_JOB=$mark SAGEQUEUE_EXECUTION=$execution exec "$@"
+}
 if [ -n "$link" ]; then
     rm -f -- "$link.py"
     ln -sfn -- "$script" "$link" && (marked "$1" -preparse "$link" 3>&- 4>&- 5>&-) &&

@@ -1,0 +1,23 @@
+"""The log of one partition, kept within bounds without losing a line of the current execution."""
+
+import os
+
+from sagequeue.config import Config
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_MIB = 1 << 20
+
+
+def begin(config: Config, offset: int) -> int:
+    """A descriptor that appends to the log, for an execution that has not begun.
+
+    Only for whoever has the job's lock: nobody writes there then. A log that is over its limit
+    becomes `<log>.1`, in place of an earlier one.
+    """
+    path = config.log_file(offset)
+    fd = os.open(path, _APPEND, 0o666)
+    if not 0 < config.log_limit * _MIB < os.fstat(fd).st_size:
+        return fd
+    os.close(fd)
+    os.replace(path, f"{path}.1")
+    return os.open(path, _APPEND, 0o666)
