@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -39,6 +43,13 @@ OUTPUT = """\
 8 193707721 * 761838257287 (True, (None, False, True))
 (False, None)"""
 
+# The page is drawn anew between two looks, or while something still lies over an element.
+PASSING = (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
+
 T = TypeVar("T")
 
 
@@ -56,8 +67,7 @@ class Browser:
 
     def wait(self, condition: Callable[[WebDriver], T | None], until: str) -> T:
         """Wait until the condition gives something, and give that."""
-        passing = [StaleElementReferenceException]  # the page was drawn anew between two looks
-        found = WebDriverWait(self.driver, 60, 0.1, passing).until(condition, f"waited for {until}")
+        found = WebDriverWait(self.driver, 60, 0.1, PASSING).until(condition, f"waited for {until}")
         assert found is not None
         return found
 
@@ -67,13 +77,22 @@ class Browser:
 
     def see(self, selector: str, pattern: str = "") -> WebElement:
         """Wait for a visible element with a text that the pattern is found in."""
+        return self.wait(lambda _: self._visible(selector, pattern), f"{selector} {pattern}")
 
-        def visible(driver: WebDriver) -> WebElement | None:
-            elements = driver.find_elements(By.CSS_SELECTOR, selector)
-            shown = (element for element in elements if element.is_displayed())
-            return next((element for element in shown if re.search(pattern, element.text)), None)
+    def click(self, selector: str) -> None:
+        """Wait for an element that can be clicked, and click it."""
 
-        return self.wait(visible, f"{selector} {pattern}")
+        def clicked(_: WebDriver) -> WebElement | None:
+            if element := self._visible(selector):
+                element.click()
+            return element
+
+        self.wait(clicked, f"{selector} to be clicked")
+
+    def _visible(self, selector: str, pattern: str = "") -> WebElement | None:
+        elements = self.driver.find_elements(By.CSS_SELECTOR, selector)
+        shown = (element for element in elements if element.is_displayed())
+        return next((element for element in shown if re.search(pattern, element.text)), None)
 
     def at(self, path: str) -> None:
         """Wait until that page is the one that is open."""
@@ -89,14 +108,14 @@ class Browser:
         """Press two keys together."""
         ActionChains(self.driver).key_down(modifier).send_keys(key).key_up(modifier).perform()
 
-    def cell(self) -> WebElement:
-        """Give the text of the first cell, once it can be typed into."""
-        return self.see(".jp-Notebook .jp-CodeCell .cm-content")
+    def cell(self) -> None:
+        """Go into the first cell."""
+        self.click(".jp-Notebook .jp-CodeCell .cm-content")
 
     def run(self) -> str:
         """Run the first cell as soon as there is a kernel, and give what it printed."""
         self.see("#jp-main-statusbar", r"\| Idle")
-        self.cell().click()
+        self.cell()
         self.press(Keys.SHIFT, Keys.ENTER)
         # The prompt is [*] until the kernel is through with it.
         self.see(".jp-CodeCell .jp-InputPrompt", r"\[\d+\]")
@@ -188,15 +207,15 @@ def test_a_sage_cell_solves_and_is_saved(browser: Browser) -> None:
     path = NOTEBOOKS / "from_the_launcher.ipynb"
     # What was open before is not opened again.
     browser.open("/lab?reset")
-    browser.see(".jp-LauncherCard[data-category='Notebook'][title*='sage' i]").click()
-    browser.cell().click()
+    browser.click(".jp-LauncherCard[data-category='Notebook'][title*='sage' i]")
+    browser.cell()
     browser.driver.switch_to.active_element.send_keys(CELL)
     assert browser.run() == OUTPUT
     browser.press(Keys.CONTROL, "s")
     name = browser.see(".jp-Dialog input[type=text]")
     name.clear()
     name.send_keys(path.name)
-    browser.see(".jp-Dialog .jp-mod-accept").click()
+    browser.click(".jp-Dialog .jp-mod-accept")
     browser.at(f"/lab/tree/{path.name}")
     browser.saved()
     see_on_disk(path, CONTAINER_UID)
