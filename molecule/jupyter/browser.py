@@ -75,6 +75,10 @@ class Browser:
         """Open a page of Jupyter's."""
         self.driver.get(PAGE + path)
 
+    def open_alone(self, path: str) -> None:
+        """Open it without what was open before, which would be on view for a moment, too."""
+        self.open(f"{path}?reset")
+
     def see(self, selector: str, pattern: str = "") -> WebElement:
         """Wait for a visible element with a text that the pattern is found in."""
         return self.wait(lambda _: self._visible(selector, pattern), f"{selector} {pattern}")
@@ -205,8 +209,7 @@ def test_the_url_that_the_command_prints_asks_for_nothing(browser: Browser) -> N
 def test_a_sage_cell_solves_and_is_saved(browser: Browser) -> None:
     """From the launcher's card for Sage to the name that Jupyter asks for."""
     path = NOTEBOOKS / "from_the_launcher.ipynb"
-    # What was open before is not opened again.
-    browser.open("/lab?reset")
+    browser.open_alone("/lab")
     browser.click(".jp-LauncherCard[data-category='Notebook'][title*='sage' i]")
     browser.cell()
     browser.driver.switch_to.active_element.send_keys(CELL)
@@ -227,7 +230,7 @@ def test_what_the_user_writes_into_it_is_in_the_browser(browser: Browser) -> Non
     notebook = json.loads(path.read_text())
     notebook["cells"].insert(0, with_cell("markdown", "A line of the user's"))
     path.write_text(json.dumps(notebook))
-    browser.open(f"/lab/tree/{path.name}")
+    browser.open_alone(f"/lab/tree/{path.name}")
     browser.see(".jp-MarkdownCell", "A line of the user's")
     browser.see(".jp-CodeCell .jp-OutputArea", re.escape(OUTPUT))
 
@@ -241,7 +244,7 @@ def test_a_notebook_of_the_users_runs_and_stays_theirs(browser: Browser) -> None
         "cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5
     }  # fmt: skip
     path.write_text(json.dumps(notebook))
-    browser.open(f"/lab/tree/{path.name}")
+    browser.open_alone(f"/lab/tree/{path.name}")
     assert browser.run() == OUTPUT
     browser.press(Keys.CONTROL, "s")
     browser.saved()
