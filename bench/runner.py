@@ -335,6 +335,46 @@ def recovering(directory: Path) -> Iterator[Row]:
     )
 
 
+# What is kept on the disk
+
+
+def disk(directory: Path) -> Iterator[Row]:
+    """100,000 jobs that are pending, and as many that are done, by what 200 leave."""
+    for state, count in ((JobState.PENDING, MANY), (JobState.DONE, JOBS)):
+        place = directory / state
+        place.mkdir()
+        settings = jobset(place, count)
+        empty = used(settings.state_dir)
+        enqueue(settings)
+        if state is JobState.DONE:
+            worker = Worker(settings, 1)
+            with output_to(place / "worker.log"):
+                while worker.run_once() is Turn.GO_ON:
+                    pass
+        flush()
+        assert len(Spool(settings).names(state)) == count
+        now = used(settings.state_dir)
+        inodes, size = (MANY * (a - b) / count for a, b in zip(now, empty, strict=True))
+        what = f"{MANY:,} {state} jobs" + (f", from {count}" if count < MANY else "")
+        block = os.statvfs(place).f_bsize
+        yield Row(f"inodes of {what}", f"{inodes:,.0f}", "-", "1 each", times(inodes, MANY))
+        yield Row(
+            f"disk use of {what}",
+            f"{size / 2**20:,.0f} MiB",
+            "-",
+            f"{MANY * block / 2**20:,.0f} MiB: a block each",
+            times(size, MANY * block),
+        )
+
+
+def used(directory: Path) -> tuple[int, int]:
+    """Inodes and bytes of the disk that a directory takes, with all in it, as `du` counts them."""
+    found = [os.lstat(directory)]
+    for path, directories, files in os.walk(directory):
+        found += (os.lstat(os.path.join(path, name)) for name in (*directories, *files))
+    return len(found), sum(status.st_blocks * 512 for status in found)
+
+
 # An idle worker
 
 
@@ -486,6 +526,7 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "claims": claims,
     "enqueue": enqueuing,
     "recovery": recovering,
+    "disk": disk,
     "latency": latency,
     "idle": idle,
 }

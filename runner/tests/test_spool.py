@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from kinds import Put
+from sagequeue import durable
 from sagequeue.config import Config
 from sagequeue.exceptions import IllegalEdge, MalformedJob, SagequeueError
 from sagequeue.jobs import Job, JobState, Outcome
@@ -627,3 +628,50 @@ def test_a_batch_that_ends_in_an_error_is_synced_all_the_same(
     with lock(spool, "demo_off1") as held:
         spool.claim(held)
     assert sorted(synced) == ["pending", "pending", "running", "running"]
+
+
+def end(spool: Spool, put: Put) -> None:
+    """Have a job that a solver worked on be done."""
+    with lock(spool) as held:
+        spool.finish(held, spool.read(RUNNING, put(RUNNING)), Outcome.DONE)
+
+
+def test_the_record_of_an_execution_is_there_until_the_move_is_synced(
+    spool: Spool, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = spool.result_file("demo_off0")
+    record.write_text("RC=0\n")
+    there: list[bool] = []
+    monkeypatch.setattr(durable, "sync_directory", lambda _: there.append(record.exists()))
+    end(spool, put)
+    assert there == [True, True]
+    assert not record.exists()
+
+
+def test_a_batch_removes_records_when_it_has_synced(spool: Spool, put: Put) -> None:
+    record = spool.result_file("demo_off0")
+    record.write_text("RC=0\n")
+    with spool.batch():
+        end(spool, put)
+        assert record.exists()
+    assert not record.exists()
+
+
+def test_a_batch_leaves_the_record_of_an_execution_that_has_begun_meanwhile(
+    spool: Spool, put: Put
+) -> None:
+    record = spool.result_file("demo_off0")
+    with spool.batch():
+        end(spool, put)
+        put(RUNNING)
+        record.write_text("RC=1\n")
+    assert record.exists()
+
+
+def test_directories_that_are_new_have_their_names_synced(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(spool.config.state_dir)
+    synced = directories_synced(monkeypatch)
+    spool.create()
+    assert {spool.config.state_dir.parent.name, "demo", "queue"} <= set(synced)

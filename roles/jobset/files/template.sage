@@ -24,6 +24,7 @@ import datetime
 import math
 import os
 import re
+import stat
 import sys
 import time
 
@@ -42,6 +43,12 @@ def log(text):
     """One line with the local time; flushed, because the log is read while the case runs."""
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     print(f"[{now}] {text}", flush=True)
+
+
+def secure_output():
+    """Wait until what was printed is on the disk, when standard output is a file."""
+    if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+        os.fsync(sys.stdout.fileno())
 
 
 def read_state(path, cases):
@@ -136,6 +143,7 @@ def main():
             log(f"START {where}")
         began = time.monotonic()
         found = solve(gidx, args)
+        secure_output()  # before the case counts: a power cut must not take a solution back
         write_state(state_file, gidx)
         last = gidx
         if shown or found:

@@ -94,7 +94,7 @@ def record(
         about = {"jobset": config.jobset, "offset": job.offset, "stride": config.stride}
         more = {"found_at": now(), "worker": worker, "log": str(log)}
         command = [config.sage_bin, config.script, *config.sage_base_args]
-        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_directory(path.parent)
         finding = {**solution, **about, **more, "command": command}
         durable.replace(path, json.dumps(finding, indent=1) + "\n")
         new += 1

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sagequeue import execution, jobs, predecessor, runtime, settlement
+from sagequeue import durable, execution, jobs, predecessor, runtime, settlement
 from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob, SagequeueError, StateCorrupt
@@ -166,6 +166,9 @@ def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
     gate.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError), open(gate, "x", encoding="utf-8") as file:
         file.write(f"{reason} {jobs.now()}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_names(gate.parent)
     tell(f"stop gate set: {gate}; workers finish the case at hand and claim no more")
 
 
@@ -185,7 +188,14 @@ def clear_stop(config: Config, *, only: str = "", tell: Tell) -> None:
     for name in spool.names(JobState.RUNNING):
         execution.note_gate(spool.result_file(name))
     gate.unlink(missing_ok=True)
+    _sync_names(gate.parent)
     tell(f"stop gate cleared: {gate}")
+
+
+def _sync_names(directory: Path) -> None:
+    """Make what was made or removed there last."""
+    with contextlib.suppress(OSError):  # the notebooks may lie on a Windows drive, which can't
+        durable.sync_directory(directory)
 
 
 def _says_only(gate: Path, text: str) -> bool:
@@ -228,6 +238,8 @@ def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
     for what, paths in also.items():
         for path in paths:
             path.unlink(missing_ok=True)
+        for directory in {path.parent for path in paths}:
+            _sync_names(directory)
         tell(f"removed {len(paths)} {what}")
 
 

@@ -7,7 +7,7 @@ recovery. Each step can be done again, so a settlement that was cut off is simpl
 import os
 from dataclasses import dataclass
 
-from sagequeue import execution, findings, jobs
+from sagequeue import durable, execution, findings, jobs
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt
 from sagequeue.execution import Execution
@@ -53,6 +53,9 @@ def settle(spool: Spool, lock: Lock, name: str) -> Settled:
     """
     config = spool.config
     run = execution.read(spool.result_file(name))
+    if run and run.rc is not None:
+        # What is decided by it now must be decided by it again after a power cut.
+        durable.sync_file(spool.result_file(name))
     # Before anything else, and by the name: the file may have been spoilt meanwhile.
     found = record_findings(config, name, run) if run else 0
     try:

@@ -40,6 +40,7 @@ class Spool:
         self._begin = {state: f"{path}/" for state, path in self.dirs.items()}
         self._run = f"{config.run_dir}/"
         self._unsynced: set[Path] | None = None
+        self._ended: list[str] = []
 
     # Looking
 
@@ -47,7 +48,7 @@ class Spool:
         """Make the directories; refuse a queue that is spread over filesystems."""
         config = self.config
         for path in (*self.dirs.values(), config.run_dir, config.log_dir, config.results_dir):
-            path.mkdir(parents=True, exist_ok=True)
+            durable.make_directory(path)
         if len({os.stat(path).st_dev for path in self.dirs.values()}) > 1:
             raise SagequeueError(
                 f"{config.queue_dir}: pending, running, done and failed must lie in one "
@@ -76,11 +77,14 @@ class Spool:
 
     def result_file(self, name: str) -> Path:
         """The record of the job's last execution, see `execution`."""
-        return Path(f"{self._run}{name}.result")
+        return Path(self._record(name))
 
     def lock_file(self, name: str) -> Path:
         """The job's lock, which also is the solver's mark, see `runtime`."""
         return Path(f"{self._run}{name}.lock")
+
+    def _record(self, name: str) -> str:
+        return f"{self._run}{name}.result"
 
     def _path(self, state: JobState, name: str) -> str:
         return f"{self._begin[state]}{name}{SUFFIX}"
@@ -128,8 +132,7 @@ class Spool:
 
     def unstage(self, name: str) -> None:
         """Remove a staged file whose job turned out to be there."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._temporary(JobState.PENDING, name))
+        _unlink(self._temporary(JobState.PENDING, name))
 
     def enqueue(self, lock: Lock | None, job: Job) -> None:
         """A: nowhere -> pending, for a job that was staged.
@@ -221,7 +224,8 @@ class Spool:
         if not self.lies(state, name):
             raise IllegalEdge(f"{name} is not {state}")
         self.file(state, name).unlink()
-        self._forget(name)
+        _unlink(f"{self._begin[JobState.RUNNING]}{name}{_OWNER}")
+        _unlink(self._record(name))
         self._sync(state)
 
     @contextlib.contextmanager
@@ -231,12 +235,19 @@ class Spool:
         For operations on many jobs: what a crash takes back is taken back whole, edge by edge.
         """
         self._unsynced = set()
+        self._ended = []
         try:
             yield
         finally:
             unsynced, self._unsynced = self._unsynced, None
             for path in sorted(unsynced):
                 durable.sync_directory(path)
+            for name in self._ended:
+                # By now it may be running again, and the record another execution's.
+                if os.path.lexists(self._record(name)) and (lock := self.lock(name)):
+                    with lock:
+                        if not self.lies(JobState.RUNNING, name):
+                            self._forget(name)
 
     # The mechanism
 
@@ -263,8 +274,10 @@ class Spool:
             os.rename(self._write(start, changed), self._path(start, name))
         os.rename(self._path(start, name), self._path(end, name))
         if start is JobState.RUNNING:
+            _unlink(f"{self._begin[start]}{name}{_OWNER}")
+        self._sync(end, start)
+        if start is JobState.RUNNING:
             self._forget(name)
-        self._sync(start, end)
 
     def _temporary(self, state: JobState, name: str) -> str:
         return f"{self._begin[state]}.{name}{SUFFIX}.tmp"
@@ -276,10 +289,14 @@ class Spool:
         return path
 
     def _forget(self, name: str) -> None:
-        running = self._begin[JobState.RUNNING]
-        for path in (f"{running}{name}{_OWNER}", f"{self._run}{name}.result"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        """Remove the record of an execution that is settled, when no crash can undo that.
+
+        Were the record gone and the job running again, nobody would know how it had ended.
+        """
+        if self._unsynced is None:
+            _unlink(self._record(name))
+        else:
+            self._ended.append(name)
 
     def _sync(self, *states: JobState) -> None:
         for state in states:
@@ -287,3 +304,8 @@ class Spool:
                 durable.sync_directory(self.dirs[state])
             else:
                 self._unsynced.add(self.dirs[state])
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -11,7 +11,15 @@ import os
 import time
 from enum import Enum, auto
 
-from sagequeue import execution, predecessor, recovery, runtime, settlement, vintage, worklog
+from sagequeue import (
+    execution,
+    predecessor,
+    recovery,
+    runtime,
+    settlement,
+    vintage,
+    worklog,
+)
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob

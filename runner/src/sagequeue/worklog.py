@@ -2,9 +2,10 @@
 
 import os
 
+from sagequeue import durable
 from sagequeue.config import Config
 
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _MIB = 1 << 20
 
 
@@ -16,8 +17,11 @@ def begin(config: Config, offset: int) -> int:
     """
     path = config.log_file(offset)
     fd = os.open(path, _APPEND, 0o666)
-    if not 0 < config.log_limit * _MIB < os.fstat(fd).st_size:
-        return fd
-    os.close(fd)
-    os.replace(path, f"{path}.1")
-    return os.open(path, _APPEND, 0o666)
+    if 0 < config.log_limit * _MIB < os.fstat(fd).st_size:
+        os.close(fd)
+        os.replace(path, f"{path}.1")
+        fd = os.open(path, _APPEND, 0o666)
+    if not os.fstat(fd).st_size:
+        # What the workload syncs in it must be found under its name.
+        durable.sync_directory(config.log_dir)
+    return fd

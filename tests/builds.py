@@ -1,0 +1,89 @@
+"""Builds of the runner that are broken on purpose, each by a textual edit of a copy of its source.
+
+A test that is to catch a fault is shown to catch it. An edit that does not apply exactly once is an
+error: the source has moved on, and the edit has to follow it.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "runner" / "src"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change: in the file `path` of the package, `old` becomes `new`."""
+
+    path: str
+    old: str
+    new: str
+
+
+_NO_FILE_SYNC = Edit("durable.py", "            os.fsync(fd)\n", "            pass\n")
+_NO_DIRECTORY_SYNC = Edit("durable.py", "    _sync(path, os.O_DIRECTORY)\n", "")
+
+BROKEN: dict[str, tuple[Edit, ...]] = {
+    "no fsync": (
+        _NO_FILE_SYNC,
+        Edit("durable.py", "        os.fsync(fd)\n    finally", "        pass\n    finally"),
+    ),
+    "files are not synced": (_NO_FILE_SYNC,),
+    "directories are not synced": (_NO_DIRECTORY_SYNC,),
+    "new directories are not synced": (
+        Edit("durable.py", "        sync_directory(path.parent)\n", ""),
+    ),
+    "job files are rewritten in place": (
+        Edit(
+            "spool.py",
+            "os.rename(self._write(start, changed), self._path(start, name))",
+            "durable.write(self._path(start, name), changed.render())",
+        ),
+    ),
+    "a result is acted upon before it is synced": (
+        Edit(
+            "settlement.py",
+            "        durable.sync_file(spool.result_file(name))\n",
+            "        pass\n",
+        ),
+    ),
+    "the record goes before the rename is synced": (
+        Edit(
+            "spool.py",
+            "        self._sync(end, start)\n        if start is JobState.RUNNING:\n"
+            "            self._forget(name)\n",
+            "        if start is JobState.RUNNING:\n            self._forget(name)\n"
+            "        self._sync(end, start)\n",
+        ),
+    ),
+    "a new log's name is not synced": (
+        Edit("worklog.py", "    if not os.fstat(fd).st_size:", "    if False:"),
+    ),
+    "the record of an execution is not synced": (
+        Edit("execution.py", "    durable.replace(path, ", "    durable.write(path, "),
+    ),
+    "the stop gate is not synced": (
+        Edit("operations.py", "        durable.sync_directory(directory)\n", "        pass\n"),
+    ),
+    "what is purged is not synced": (
+        Edit(
+            "operations.py",
+            "        for directory in {path.parent for path in paths}:\n"
+            "            _sync_names(directory)\n",
+            "",
+        ),
+    ),
+}
+
+
+def build(directory: Path, name: str) -> Path:
+    """Make that broken build in `directory`; the path to put on PYTHONPATH."""
+    source = directory / "src"
+    shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
+    for edit in BROKEN[name]:
+        path = source / "sagequeue" / edit.path
+        text = path.read_text(encoding="utf-8")
+        if (times := text.count(edit.old)) != 1:
+            raise LookupError(f"{name}: {edit.path} has {edit.old!r} {times} times, not once")
+        path.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
+    return source
