@@ -73,6 +73,40 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
             "",
         ),
     ),
+    "recovery requeues a job whose lock is held": (
+        Edit(
+            "recovery.py",
+            "lock = spool.lock(name)\n",
+            "path = spool.lock_file(name)\n"
+            "                        lock = spool.lock(name) or Lock(path, open_lock(path))\n",
+        ),
+        Edit("recovery.py", "owner import Lock, ", "owner import Lock, open_lock, "),
+    ),
+    "a retry is not counted": (
+        Edit("spool.py", 'job.count("ATTEMPTS") + 1', 'job.count("ATTEMPTS")'),
+    ),
+    "an interruption counts as an attempt": (
+        Edit(
+            "settlement.py",
+            "job.with_(LAST_OUTCOME=Outcome.INTERRUPTED, LAST_REASON=reason)",
+            'job.with_(ATTEMPTS=job.count("ATTEMPTS") + 1, LAST_OUTCOME=Outcome.INTERRUPTED, '
+            "LAST_REASON=reason)",
+        ),
+    ),
+    "interruptions are not counted": (Edit("settlement.py", "INTERRUPTS=count, ", ""),),
+    "a solution and then a failure is retried": (
+        Edit("retry.py", "job.last_outcome == Outcome.FOUND", "False"),
+    ),
+    "edges do not look where the job lies": (
+        Edit("spool.py", "(found := self.locate(name)) != states", "found := []"),
+    ),
+    "a stop gate that was there is forgotten": (
+        Edit("execution.py", "gate or run.gate_seen", "gate"),
+    ),
+    "control characters are printed": (Edit("jobs.py", "_CONTROL.sub(_escape, ", "str("),),
+    "a retry by hand resets the attempts": (
+        Edit("spool.py", "job.with_(ATTEMPTS=None) if reset else job", "job.with_(ATTEMPTS=None)"),
+    ),
 }
 
 

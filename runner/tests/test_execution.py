@@ -158,6 +158,8 @@ def test_a_cut_off_line_that_got_something_appended_does_not_hide_that_it_ran(
         "nonsense\n",
         "LOG_START=many\n",
         "LOG_START=" + "9" * 5000 + "\n",
+        "EXECUTION=ab\nLOG_START=-1\n",
+        "EXECUTION=ab\nLOG_START=0\nPID=-1\n",
         "WORKER=2\n",
     ],
 )

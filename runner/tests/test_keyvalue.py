@@ -12,7 +12,7 @@ KEYS = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=
 )
 # Every character but the control characters, with those that mean something to a shell often.
 PLAIN = st.characters(min_codepoint=9, exclude_categories=["Cs"]).filter(
-    lambda c: c == "\t" or not (c < " " or c == "\x7f")
+    lambda c: c == "\t" or not (c < " " or "\x7f" <= c <= "\x9f")
 )
 VALUES = st.text(st.one_of(st.sampled_from("\"'\\`$# \t=;&|<>()*?~!"), PLAIN), max_size=60)
 
@@ -79,6 +79,7 @@ def test_the_grammar_by_example(text: str, values: dict[str, str]) -> None:
         ("A=\x1b[31m", 1),
         ("A=one\rtwo", 1),
         ("A=\x7f", 1),
+        ("A=\x9b31m", 1),
         ('A="\x01"', 1),
         ('A="open', 1),
         ('A="a"b', 1),
@@ -98,7 +99,7 @@ def test_where_repeats_are_allowed_the_last_one_counts() -> None:
     assert keyvalue.parse("A=1\nB=2\nA=3\n", repeats=True) == {"A": "3", "B": "2"}
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a\rb", "\x00", "\x1b", "\x7f"])
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "\x00", "\x1b", "\x7f", "\x9b"])
 def test_a_control_character_is_not_written(value: str) -> None:
     with pytest.raises(ValueError, match="KEY holds a control character"):
         keyvalue.render({"KEY": value})

@@ -260,8 +260,8 @@ def test_a_duration_is_told_in_its_two_largest_units(seconds: float, text: str) 
         (b"SAT gidx=4 off=0 stride=4 J=[0]\n", "SAT gidx=4 off=0 stride=4 J=[0]"),
         (b"", ""),
         (b"two\nlines\r\n", "two lines"),
-        (b"\x1b[31mred\x1b[0m \x1b]0;title\x07", "[31mred [0m  ]0;title"),
-        ("\x9b31m\x85c1".encode(), "31m c1"),
+        (b"\x1b[31mred\x1b[0m \x1b]0;title\x07", r"\x1b[31mred\x1b[0m \x1b]0;title\x07"),
+        ("\x9b31m\x85c1".encode(), r"\x9b31m\x85c1"),
         (b"\xff\xfe", "\ufffd\ufffd"),
     ],
 )
@@ -277,10 +277,10 @@ def test_the_gates_text_is_one_line_without_control_characters(
 
 def test_a_gate_that_cannot_be_read_is_a_gate(config: Config) -> None:
     config.stop_file_host.mkdir()
-    assert progress.gate_reason(config) == "unreadable: Is a directory"
+    assert progress.gate_reason(config) == "unreadable: it is not a regular file"
     config.stop_file_host.rmdir()
     config.stop_file_host.symlink_to("/nowhere/at/all")
-    assert progress.gate_reason(config) == "unreadable: No such file or directory"
+    assert progress.gate_reason(config) == "unreadable: it is a symbolic link"
 
 
 def test_no_gate_is_none(config: Config) -> None:
@@ -312,7 +312,7 @@ def test_a_gate_is_no_markup(config: Config) -> None:
 def test_neither_reasons_nor_findings_reach_the_terminal_with_their_escapes(
     config: Config, spool: Spool, put: Put
 ) -> None:
-    text = 'OFFSET=0\nLAST_REASON="\u009b31m[red]x"\nLAST_OUTCOME=failed\n'
+    text = 'OFFSET=0\nLAST_REASON="\u202e31m[red]x"\nLAST_OUTCOME=failed\n'
     put(FAILED, 0, text)
     finding = {"offset": 0, "gidx": "\x1b[2J", "lines": ["\x1b]0;x\x07 SAT"], "found_at": "\x1b"}
     (config.results_dir / "x.json").write_text(json.dumps(finding))

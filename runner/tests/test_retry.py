@@ -24,6 +24,8 @@ RETRY, HOLD = Verdict.RETRY, Verdict.HOLD
         ({"LAST_OUTCOME": "found", "LAST_REASON": "rc_1"}, HOLD, "found_then_failed"),
         ({"LAST_OUTCOME": "interrupted", "LAST_REASON": "no_progress"}, HOLD, "no_progress"),
         ({"LAST_OUTCOME": "interrupted"}, HOLD, "no_progress"),
+        ({"LAST_OUTCOME": "failed", "LAST_REASON": "state_corrupt"}, HOLD, "state_corrupt"),
+        ({"LAST_OUTCOME": "failed", "LAST_REASON": "command_too_long"}, HOLD, "command_too_long"),
         # a retry that was counted and then cut off, the last one included
         ({"LAST_OUTCOME": "retry", "ATTEMPTS": "1"}, RETRY, "retry_cut_off"),
         ({"LAST_OUTCOME": "retry", "ATTEMPTS": "3"}, RETRY, "retry_cut_off"),

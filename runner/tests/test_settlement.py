@@ -118,8 +118,21 @@ def test_a_job_for_which_nothing_was_started_goes_back_as_it_was(
 ) -> None:
     put(RUNNING, 0, ATTEMPTS=2, LAST_OUTCOME="failed")
     before = spool.file(RUNNING, "demo_off0").read_bytes()
-    assert run(record) == Settled(Outcome.INTERRUPTED, settlement.NOT_STARTED, PENDING)
+    assert run(record) == Settled(
+        Outcome.INTERRUPTED, settlement.NOT_STARTED, PENDING, started=False
+    )
     assert spool.file(PENDING, "demo_off0").read_bytes() == before
+
+
+@pytest.mark.parametrize("lacks", execution.LACKS)
+def test_a_job_that_lacks_something_to_start_goes_back_with_the_word_for_it(
+    lacks: str, run: Run, spool: Spool, put: Put
+) -> None:
+    put(RUNNING, 0, ATTEMPTS=2, LAST_OUTCOME="failed")
+    settled = run(f"LACKS={lacks}\n")
+    assert settled == Settled(Outcome.INTERRUPTED, lacks, PENDING, started=False)
+    job = spool.read(PENDING, "demo_off0")
+    assert (job.count("ATTEMPTS"), job.last_outcome, job.last_reason) == (2, "failed", lacks)
 
 
 @pytest.mark.parametrize("record", ["PID=1\n", "PID=1\nSTOPPED=1\nRC=143\n"])

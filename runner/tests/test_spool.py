@@ -511,9 +511,9 @@ def test_many_jobs_are_staged_as_few_are(spool: Spool) -> None:
     [
         (lambda path: path.mkdir(), "no_regular_file"),
         (lambda path: os.mkfifo(path), "no_regular_file"),
-        (lambda path: path.symlink_to("/nowhere/at/all"), "unreadable"),
-        (lambda path: path.symlink_to("/etc/passwd"), "unreadable"),
-        (lambda path: path.symlink_to("/dev/zero"), "unreadable"),
+        (lambda path: path.symlink_to("/nowhere/at/all"), "no_regular_file"),
+        (lambda path: path.symlink_to("/etc/passwd"), "no_regular_file"),
+        (lambda path: path.symlink_to("/dev/zero"), "no_regular_file"),
         (lambda path: path.write_bytes(b""), "no_offset"),
         (lambda path: path.write_bytes(b"OFFSET=0\n" + b"#" * 70_000), "too_large"),
     ],

@@ -450,7 +450,7 @@ def test_a_notebooks_directory_that_is_away_for_a_while_costs_no_attempt(demo: R
     (demo.root / "away").rename(scripts)
     demo.until_state(JobState.DONE, *range(4))
     assert all("ATTEMPTS" not in demo.job(k) for k in range(4))
-    assert "interrupted offset=0 job=demo_off0 reason=not_started" in demo.log(0)
+    assert "interrupted offset=0 job=demo_off0 reason=no_directory" in demo.log(0)
 
 
 @pytest.mark.parametrize("spoilt", ["log", "lock", "result"])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from sagequeue import __version__, exceptions
 from sagequeue.exceptions import SagequeueError
+from sagequeue.jobs import printable_lines
 from sagequeue.verbs import Verb, container, doctor, look, migrate, queue, service
 
 _EPILOG = """exit status:
@@ -26,20 +27,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     arguments = parser().parse_args(argv)
+    # Whatever the shell's: who may write the queue may have programs run.
+    os.umask(os.umask(0o022) | 0o022)
     verb: Verb = arguments.verb
     try:
         status = verb(arguments) or 0
         sys.stdout.flush()
         return status
     except SagequeueError as error:
-        print(f"sagequeue: {error}", file=sys.stderr)
+        print(printable_lines(f"sagequeue: {error}"), file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read has read enough, as `grep -q` does; nothing more is to be flushed to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exceptions.EXIT_REFUSED
     except OSError as error:
-        print(f"sagequeue: {error}", file=sys.stderr)
+        print(printable_lines(f"sagequeue: {error}"), file=sys.stderr)
         return exceptions.EXIT_REFUSED
     except KeyboardInterrupt:
         return 130

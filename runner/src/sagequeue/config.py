@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sagequeue import keyvalue
+from sagequeue import keyvalue, regular
 from sagequeue.exceptions import ConfigError, StateCorrupt
 
 JOBSET_NAME = re.compile(r"[a-z0-9_]+")
@@ -104,8 +104,7 @@ class Config:
         if path is None:
             return -1
         try:
-            with open(path, "rb") as file:
-                content = file.read(65)
+            content = regular.read(path, 65)
         except FileNotFoundError:
             return -1
         except OSError as error:

@@ -69,11 +69,18 @@ def said(answer: subprocess.CompletedProcess[str]) -> str:
     return lines[-1] if lines else f"exit status {answer.returncode}"
 
 
+def _unreadable(command: str, answer: subprocess.CompletedProcess[str]) -> SagequeueError:
+    """The error for an answer that is none; how it begins, for somebody to look at."""
+    return SagequeueError(f"podman {command} answers what is no answer: {answer.stdout[:80]!r}")
+
+
 def _inspect(kind: str, name: str) -> dict[str, Any] | None:
     answer = podman(kind, "inspect", name)
     if answer.returncode == 0:
-        found: dict[str, Any] = json.loads(answer.stdout)[0]
-        return found
+        try:
+            return dict(json.loads(answer.stdout)[0])
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise _unreadable(f"{kind} inspect", answer) from None
     if _ABSENT.search(answer.stderr):
         return None
     raise SagequeueError(f"podman cannot tell of the {kind} {name}: {said(answer)}")
@@ -84,21 +91,24 @@ def inspect(service: str) -> Container | None:
     found = _inspect("container", service)
     if found is None:
         return None
-    state, mounts = found["State"], found["Mounts"]
-    return Container(
-        running=state["Running"],
-        id=found["Id"],
-        image_id=found["Image"],
-        settings=(found["Config"].get("Labels") or {}).get(_SETTINGS, ""),
-        mounts={mount["Destination"]: mount["Source"] for mount in mounts},
-        started_at=state["StartedAt"],
-    )
+    try:
+        state, mounts = found["State"], found["Mounts"]
+        return Container(
+            running=bool(state["Running"]),
+            id=str(found["Id"]),
+            image_id=str(found["Image"]),
+            settings=str((found["Config"].get("Labels") or {}).get(_SETTINGS, "")),
+            mounts={str(mount["Destination"]): str(mount["Source"]) for mount in mounts},
+            started_at=str(state["StartedAt"]),
+        )
+    except (LookupError, TypeError, AttributeError):
+        raise SagequeueError(f"podman tells of the container {service} in no form known") from None
 
 
 def image_id(name: str) -> str | None:
     """The id of the image of that name, None when there is none."""
     found = _inspect("image", name)
-    return None if found is None else str(found["Id"])
+    return None if found is None else str(found.get("Id"))
 
 
 def run(service: str, *argv: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
@@ -125,13 +135,16 @@ def mapped_ids() -> tuple[int, int]:
         raise SagequeueError(f"podman cannot make a user namespace: {said(answer)}")
     # Both maps begin at 0, so the second begins where the inner ids go back to it.
     maps: list[list[tuple[int, int, int]]] = []
-    for line in answer.stdout.splitlines():
-        inner, outer, count = (int(number) for number in line.split())
-        if inner == 0:
-            maps.append([])
-        maps[-1].append((inner, outer, count))
-    uid, gid = (_mapped(one) for one in maps)
-    return uid, gid
+    try:
+        for line in answer.stdout.splitlines():
+            inner, outer, count = (int(number) for number in line.split())
+            if inner == 0:
+                maps.append([])
+            maps[-1].append((inner, outer, count))
+        users, groups = maps
+    except (ValueError, LookupError):
+        raise _unreadable("unshare", answer) from None
+    return _mapped(users), _mapped(groups)
 
 
 def _mapped(ranges: list[tuple[int, int, int]]) -> int:

@@ -7,12 +7,22 @@ was one. So the record outlives the worker, and whoever comes next can tell what
 
 import contextlib
 import os
+import re
 import secrets
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagequeue import durable, keyvalue
+from sagequeue import durable, keyvalue, regular
 from sagequeue.jobs import Outcome, now
+
+LACKS = ("no_directory", "no_script", "no_program")
+"""What keeps the wrapper from starting anything."""
+
+_RC = re.compile(r"[0-9]{1,3}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+# Bytes of a record that are read: a gate that is there for months is noted again and again.
+_LONGEST = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,8 @@ class Execution:
     `log_start` is the log's size in bytes before it, `gidx` the state file's number (or word) then,
     `wrapper` the wrapper's process id where the solver runs (None: nothing was started), `rc` the
     workload's exit status as a shell gives it (128 + n for signal n; None: no result came),
-    `stopped` whether one of us ended it.
+    `stopped` whether one of us ended it, `oom` whether the kernel killed for want of memory then,
+    `lacks` a word of `LACKS` for what it could not be started without.
     """
 
     worker: str
@@ -34,6 +45,8 @@ class Execution:
     rc: int | None
     stopped: bool
     gate_seen: bool
+    oom: bool = False
+    lacks: str = ""
 
 
 UNKNOWN = Execution("-", "", 0, "", 0, None, stopped=False, gate_seen=False)
@@ -54,7 +67,7 @@ def begin(path: Path, worker: int, log_start: int, gidx: str) -> str:
 def note_gate(path: Path) -> None:
     """Put down that the stop gate was there during this execution, if there is one."""
     with contextlib.suppress(FileNotFoundError):
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:
             os.write(fd, b"GATE=1\n")
         finally:
@@ -64,8 +77,7 @@ def note_gate(path: Path) -> None:
 def read(path: Path) -> Execution | None:
     """The record; None when there is none, `UNKNOWN` when it cannot be read."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            content = file.read()
+        content = regular.read(path, _LONGEST)
         # A line without its end is still being written, or was cut off with the machine.
         whole = content[: content.rfind(b"\n") + 1]
         values = keyvalue.parse(whole.decode("ascii"), repeats=True)
@@ -73,17 +85,25 @@ def read(path: Path) -> Execution | None:
         return Execution(
             worker=values.get("WORKER", "-"),
             word=values["EXECUTION"],
-            log_start=int(values["LOG_START"]),
+            log_start=_whole(values["LOG_START"]),
             gidx=values.get("GIDX", ""),
-            wrapper=int(values["PID"]) if "PID" in values else None,
-            rc=int(rc) if rc.isdigit() else None,  # cut off, and appended to
+            wrapper=_whole(values["PID"]) if "PID" in values else None,
+            rc=int(rc) if _RC.fullmatch(rc) else None,  # cut off, and appended to
             stopped="STOPPED" in values,
             gate_seen="GATE" in values,
+            oom="OOM" in values,
+            lacks=values.get("LACKS", "") if values.get("LACKS") in LACKS else "",
         )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError):
         return UNKNOWN
+
+
+def _whole(text: str) -> int:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
 
 
 def judge(run: Execution, *, complete: bool | None, gate: bool) -> tuple[Outcome, str]:
@@ -98,6 +118,8 @@ def judge(run: Execution, *, complete: bool | None, gate: bool) -> tuple[Outcome
         return Outcome.DONE, ""
     if run.stopped:
         return Outcome.INTERRUPTED, "stopped"
+    if run.rc == 128 + signal.SIGKILL and run.oom:
+        return Outcome.FAILED, "out_of_memory"
     if run.rc > 128:
         return Outcome.FAILED, f"signal_{run.rc - 128}"
     if run.rc != 0:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sagequeue import durable
+from sagequeue import durable, regular
 from sagequeue.config import Config
 from sagequeue.jobs import Job, now
 
@@ -22,7 +22,8 @@ _DETAIL = re.compile(r"(?:Found|Verified) (.+)")
 _START = re.compile(r"\[[^]]*\] START .*?\bgidx=([0-9]{1,18})\b")
 # What is longer than this is no line that anybody reads.
 _LONGEST = 1 << 20
-_PAIR = re.compile(r"\s*([^=:]+?)\s*[=:]\s*(.+)")
+_LONGEST_RECORD = 1 << 28
+_PAIR = re.compile(r"([^=:]+)[=:](.+)")
 
 
 def scan(log: Path, start: int, *, live: bool = False) -> Iterator[dict[str, Any]]:
@@ -45,7 +46,8 @@ def scan(log: Path, start: int, *, live: bool = False) -> Iterator[dict[str, Any
             found = {**_value(solution[1]), "gidx": gidx, "lines": [line]}
         elif found and (detail := _DETAIL.match(line)):
             found["lines"].append(line)
-            found = {**_value(detail[1]), **found}
+            for name, value in _value(detail[1]).items():
+                found.setdefault(name, value)
     if found and not live:
         yield found
 
@@ -64,15 +66,17 @@ def _lines(log: Path, start: int, *, live: bool) -> Iterator[str]:
 
 
 def _value(text: str) -> dict[str, Any]:
+    # Blanks are stripped, not matched: of a line of blanks, matching would never come to an end.
     pair = _PAIR.fullmatch(text)
-    if pair is None:
+    name, said = (pair[1].strip(), pair[2].lstrip()) if pair else ("", "")
+    if not name or not said:
         return {}
     try:
-        value = json.loads(pair[2])
+        value = json.loads(said)
         json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
-        value = pair[2]
-    return {pair[1].replace(" ", "_"): value}
+        value = said
+    return {name.replace(" ", "_"): value}
 
 
 def record(
@@ -106,8 +110,8 @@ def read(config: Config) -> list[dict[str, Any]]:
     found = []
     for path in sorted(config.results_dir.glob("[!.]*.json")):
         try:
-            finding = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            finding = json.loads(regular.read(path, _LONGEST_RECORD))
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(finding, dict):
             found.append({**finding, "file": str(path)})

@@ -11,7 +11,9 @@ from sagequeue.exceptions import MalformedJob
 
 # Four keys of digits and a few words fit in far less; the bound keeps a stray file out of memory.
 MAX_BYTES = 65536
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Control characters, and those that turn the order of a line's text around.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_BLANKS = "\t\n\v\f\r"
 _COUNT = re.compile(r"[0-9]{1,18}")
 
 
@@ -44,11 +46,20 @@ def now() -> str:
 
 
 def printable(text: str) -> str:
-    """The text with a blank for every control character, so that no terminal obeys it.
+    """The text as one line with control characters as escapes, so that no terminal obeys it.
 
-    Bytes of a file name that are no UTF-8 come out as escapes.
+    Tabs and line ends become blanks. Bytes of a file name that are no UTF-8 come out as escapes.
     """
-    return _CONTROL.sub(" ", text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    return _CONTROL.sub(_escape, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def printable_lines(text: str) -> str:
+    """The same of a text of several lines, which stay several."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return " " if match[0] in _BLANKS else ascii(match[0])[1:-1]
 
 
 def job_name(jobset: str, offset: object) -> str:

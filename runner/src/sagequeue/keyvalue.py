@@ -10,7 +10,7 @@ import re
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\s*')
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 def parse(text: str, *, repeats: bool = False) -> dict[str, str]:

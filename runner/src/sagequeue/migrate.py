@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable
@@ -41,10 +42,11 @@ def load(path: Path) -> Config:
         prefix = f"{options['--graph']}_r{options['--rank']}"
     name = f"state_{prefix}_stride{{stride}}_off{{offset}}.txt"
     total = options.get("--total_cases", "")
+    known = int(total) if re.fullmatch("[0-9]{1,15}", total) else None
     return dataclasses.replace(
         config,
         state_file_host=config.state_file_host or f"{config.stop_file_host.parent}/{name}",
-        total_cases=config.total_cases or (int(total) if total.isdecimal() else None),
+        total_cases=config.total_cases or known,
     )
 
 

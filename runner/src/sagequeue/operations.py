@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sagequeue import durable, execution, jobs, predecessor, runtime, settlement
+from sagequeue import durable, execution, jobs, predecessor, regular, runtime, settlement
 from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob, SagequeueError, StateCorrupt
@@ -17,6 +17,8 @@ from sagequeue.progress import gate_reason
 from sagequeue.spool import Spool
 
 Tell = Callable[[str], None]
+# Bytes. Solutions are lines of it, and whole ones are in `results/`.
+_LONGEST_GATE = 1 << 20
 
 
 @contextlib.contextmanager
@@ -187,7 +189,10 @@ def clear_stop(config: Config, *, only: str = "", tell: Tell) -> None:
     # An execution that saw the gate ends incomplete with 0: its record must say why, gate or not.
     for name in spool.names(JobState.RUNNING):
         execution.note_gate(spool.result_file(name))
-    gate.unlink(missing_ok=True)
+    try:
+        gate.unlink(missing_ok=True)
+    except IsADirectoryError:
+        raise SagequeueError(f"the stop gate {gate} is a directory; move it away") from None
     _sync_names(gate.parent)
     tell(f"stop gate cleared: {gate}")
 
@@ -201,10 +206,14 @@ def _sync_names(directory: Path) -> None:
 def _says_only(gate: Path, text: str) -> bool:
     """Whether every line begins so: a workload that finds something may add another."""
     try:
-        lines = gate.read_text(encoding="utf-8", errors="replace").splitlines()
+        told = regular.read(gate, _LONGEST_GATE + 1)
     except OSError:
         return False
-    return bool(lines) and all(jobs.printable(line).startswith(text) for line in lines)
+    lines = told.decode("utf-8", errors="replace").splitlines()
+    # One that was not read to its end may say something else there.
+    return 0 < len(told) <= _LONGEST_GATE and all(
+        jobs.printable(line).startswith(text) for line in lines
+    )
 
 
 def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sagequeue import durable, keyvalue
+from sagequeue import durable, keyvalue, regular
 from sagequeue.jobs import now
 
 
@@ -223,8 +223,8 @@ def write_owner(path: Path, worker: int) -> None:
 
 def read_owner(path: Path) -> dict[str, str]:
     """The owner file's keys; empty when it is missing or not readable as KEY=value text."""
-    with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
-        return keyvalue.parse(file.read(4096).decode("utf-8"))
+    with contextlib.suppress(OSError, ValueError):
+        return keyvalue.parse(regular.read(path, 4096).decode("utf-8"))
     return {}
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagequeue import findings, retry
+from sagequeue import findings, regular, retry
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt
 from sagequeue.jobs import Job, JobState, job_name, printable
@@ -107,8 +107,7 @@ def gate_reason(config: Config) -> str | None:
     if not config.gated:
         return None
     try:
-        with open(config.stop_file_host, "rb") as file:
-            text = file.read(4096).decode("utf-8", errors="replace")
+        text = regular.read(config.stop_file_host, 4096).decode("utf-8", errors="replace")
     except OSError as error:
         text = f"unreadable: {error.strerror}"
     return printable(text).strip()

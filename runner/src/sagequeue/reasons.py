@@ -12,6 +12,13 @@ SENTENCES = {
     "no_result": "no result came: its worker, its container or the machine went away",
     "not_started": "its worker had no chance to start it: the container was away, or the worker "
     "was stopped just then",
+    "no_directory": "the directory that it is to run in was not there",
+    "no_script": "its script (SCRIPT) could not be read where it is to run; put it there, and "
+    "workers go on by themselves",
+    "no_program": "its interpreter (SAGE_BIN) was not found where it is to run; see `sagequeue "
+    "doctor`",
+    "out_of_memory": "the kernel killed it for want of memory; give it more memory, or have fewer "
+    "workers (WORKERS) share what there is",
     "incomplete": "the workload ended with exit status 0, but its state file says that cases are "
     "left",
     "state_corrupt": "its state file does not hold one case number of its partition",
@@ -55,6 +62,8 @@ def sentence(word: str) -> str:
     if match := re.fullmatch(r"rc_([0-9]{1,3})", word):
         status = int(match[1])
         return f"the workload ended with exit status {status}{_STATUS.get(status, '')}"
+    if word == f"signal_{signal.SIGKILL:d}":
+        return "the workload was killed by SIGKILL, most likely for want of memory"
     if match := re.fullmatch(r"signal_([0-9]{1,3})", word):
         return f"the workload was ended by {_signal(int(match[1]))}, which nobody here sent"
     return SENTENCES.get(word, word)
@@ -62,8 +71,6 @@ def sentence(word: str) -> str:
 
 def _signal(number: int) -> str:
     try:
-        name = signal.Signals(number).name
+        return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-    memory = " (mostly: the machine was out of memory)" if number == signal.SIGKILL else ""
-    return f"{name}{memory}"

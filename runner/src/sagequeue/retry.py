@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from sagequeue.jobs import RETRY, Job, Outcome
 
+# It would end the same way again, until somebody mends what it says.
+_HOPELESS = ("state_corrupt", "command_too_long")
+
 
 class Verdict(StrEnum):
     """What recovery does with a failed job."""
@@ -30,6 +33,8 @@ def decide(job: Job, max_retries: int) -> Decision:
     if job.last_outcome == RETRY:
         # The retry was counted, and cut off before its rename: only the rename is left to do.
         return Decision(Verdict.RETRY, "retry_cut_off")
+    if job.last_reason in _HOPELESS:
+        return Decision(Verdict.HOLD, job.last_reason)
     if job.count("ATTEMPTS") >= max_retries:
         return Decision(Verdict.HOLD, "attempts_exhausted")
     return Decision(Verdict.RETRY, job.last_reason or "failed")

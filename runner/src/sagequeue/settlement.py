@@ -31,13 +31,15 @@ class Settled:
     reason: str
     state: JobState
     found: int = 0
+    started: bool = True
 
 
 def log_line(config: Config, offset: int, worker: object, word: str, **pairs: object) -> None:
     """Append `[worker N] word offset=K … at TIME` to the offset's log."""
     said = "".join(f" {key}={value}" for key, value in pairs.items() if value not in (None, ""))
     line = f"[worker {worker}] {word} offset={offset}{said} at {jobs.now()}\n"
-    fd = os.open(config.log_file(offset), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    fd = os.open(config.log_file(offset), how, 0o666)
     with open(fd, "r+b", buffering=0) as file:
         # What the workload left without a line end must not swallow ours.
         size = os.fstat(fd).st_size
@@ -64,12 +66,12 @@ def settle(spool: Spool, lock: Lock, name: str) -> Settled:
         spool.reject(lock, JobState.RUNNING)
         return Settled(Outcome.FAILED, error.reason, JobState.FAILED, found)
     if run is None or (run.wrapper is None and run.rc is None):
+        reason = (run.lacks if run else "") or NOT_STARTED
         if run is not None:
-            log_line(
-                config, job.offset, run.worker, Outcome.INTERRUPTED, job=name, reason=NOT_STARTED
-            )
-        spool.release(lock)
-        return Settled(Outcome.INTERRUPTED, NOT_STARTED, JobState.PENDING, found)
+            log_line(config, job.offset, run.worker, Outcome.INTERRUPTED, job=name, reason=reason)
+        # Why is for people, who see it while it is pending; nothing else of the job changes.
+        spool.release(lock, job.with_(LAST_REASON=reason) if reason in execution.LACKS else None)
+        return Settled(Outcome.INTERRUPTED, reason, JobState.PENDING, found, started=False)
 
     outcome, reason = _judge(config, job, run)
     word = _WORDS.get(outcome, outcome)

@@ -9,15 +9,15 @@ edge can be taken again. Lettered edges: docs/queue.md.
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sagequeue import durable, jobs, owner
+from sagequeue import durable, jobs, owner, regular
 from sagequeue.config import Config
 from sagequeue.exceptions import IllegalEdge, MalformedJob, SagequeueError
 from sagequeue.jobs import RETRY, Job, JobState, Outcome
 from sagequeue.owner import Lock
+from sagequeue.regular import NoRegularFile
 
 SUFFIX = ".env"
 _OWNER = ".env.owner"
@@ -100,15 +100,11 @@ class Spool:
     def read(self, state: JobState, name: str) -> Job:
         """The job; MalformedJob for a file that is none, FileNotFoundError when it is not there."""
         try:
-            fd = os.open(self._path(state, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise MalformedJob("no_regular_file", "it is not a regular file")
-                content = os.read(fd, jobs.MAX_BYTES + 1)
-            finally:
-                os.close(fd)
+            content = regular.read(self._path(state, name), jobs.MAX_BYTES + 1)
         except FileNotFoundError:
             raise
+        except NoRegularFile:
+            raise MalformedJob("no_regular_file", "it is not a regular file") from None
         except OSError as error:
             raise MalformedJob("unreadable", f"it cannot be read: {error.strerror}") from None
         return jobs.parse(name, content, self.config.jobset, self.config.stride)
@@ -159,9 +155,9 @@ class Spool:
         """Refuse, before anything is written for it, a job that cannot be claimed."""
         self._expect(lock, [JobState.PENDING])
 
-    def release(self, lock: Lock) -> None:
-        """C: running -> pending as it was: nothing was started for it."""
-        self._move(lock, JobState.RUNNING, JobState.PENDING)
+    def release(self, lock: Lock, job: Job | None = None) -> None:
+        """C: running -> pending as it was, or saying why in `job`: nothing was started for it."""
+        self._move(lock, JobState.RUNNING, JobState.PENDING, job)
 
     def finish(self, lock: Lock, job: Job, outcome: Outcome) -> None:
         """D: running -> done."""

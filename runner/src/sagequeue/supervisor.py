@@ -169,7 +169,7 @@ class Supervisor:
         if answer.returncode not in _ANSWERED:
             return None
         mine = re.compile(
-            rf"(?m)^({RECOVERY}|{self.config.jobset}-[0-9]+) +([A-Z]+)(?: +pid ([0-9]+))?"
+            rf"(?m)^({RECOVERY}|{self.config.jobset}-[0-9]+) +([A-Z]+)(?: +pid ([0-9]{{1,9}}))?"
         )
         return {
             name: (_STATES.get(state, "inactive"), int(pid) if pid else None)

@@ -17,6 +17,9 @@ TIMER = "sagequeue-recover.timer"
 RECOVERY = "sagequeue-recover.service"
 _EVERYBODYS = ("sagequeue@*.service", "sagequeue-*@*.service")
 _PROPERTIES = "--property=Id,ActiveState,UnitFileState,MainPID,RestartKillSignal,ExecStart"
+# What a unit has of which nothing is told.
+_ABSENT = dict.fromkeys(("Id", "ActiveState", "UnitFileState", "ExecStart"), "") | {"MainPID": "0"}
+_PID = re.compile(r"[0-9]{1,9}")
 _OWN = re.compile(r"^sagequeue-?(.*)@")
 _SIGHUP = "1"
 # As ExecStart of the container's unit has them.
@@ -147,7 +150,7 @@ class Systemd:
         """Those that are wanted, run or are enabled."""
         found: dict[str, Unit] = {}
         for facts in self._show(names):
-            name, pid = facts["Id"], int(facts.get("MainPID") or 0) or None
+            name, pid = facts["Id"], int(facts["MainPID"]) or None
             enabled = facts["UnitFileState"] == "enabled"
             current = self._current(facts) if pid and name in wanted else None
             unit = Unit(name, facts["ActiveState"], enabled, pid, current, name in wanted)
@@ -180,7 +183,8 @@ class Systemd:
     def _show(self, names: list[str]) -> list[dict[str, str]]:
         shown = self._run("show", _PROPERTIES, *names).strip()
         blocks = shown.split("\n\n") if shown else []
-        return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
+        told = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
+        return [_ABSENT | facts for facts in told if _PID.fullmatch(facts.get("MainPID", "0"))]
 
     def _run(self, *arguments: str) -> str:
         """What `systemctl --user` answers; SagequeueError with the remedy when it fails."""

@@ -72,15 +72,16 @@ def _failures(settings: Config, facts: Survey) -> Iterator[Text]:
         then = f"recovery will retry it ({typed(settings, f'explain {p.offset}')} says when)"
         if p.held:
             then = f"held until {typed(settings, 'retry-failed')}"
-        why = printable(p.reason) or "no reason known"
+        why = p.reason or "no reason known"
         told = f"offset {p.offset}: {why}, retried {p.attempts} times; {then}; {p.log}"
-        yield Text(told, style="red")
+        yield Text(printable(told), style="red")
 
 
 def finding_text(finding: dict[str, Any]) -> Text:
     """One finding: where, and the lines that the workload printed."""
     head = f"found: offset {finding.get('offset')}, gidx {finding.get('gidx')}"
-    printed = [str(line) for line in finding.get("lines", [])]
+    lines = finding.get("lines")
+    printed = [str(line) for line in lines] if isinstance(lines, list) else []
     said = [printable(text) for text in (f"{head}, {finding.get('found_at')}", *printed)]
     return Text("\n  ".join(said), style="green")
 
@@ -122,4 +123,5 @@ def _cells(p: Partition) -> list[str]:
     cells += [seconds(p.case_seconds_median), seconds(p.case_seconds_last)]
     reason = "" if p.state == "failed" else p.reason  # told below the table
     state = f"{p.state}, held" if p.held else p.state
-    return [*cells, state, known(p.worker), _ago(p.last_activity), printable(reason)]
+    cells += [state, known(p.worker), _ago(p.last_activity), reason]
+    return [printable(cell) for cell in cells]

@@ -32,7 +32,7 @@ from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
 
 # Seconds before what went wrong is tried again; doubled each time.
 _FIRST_PAUSE, _LAST_PAUSE = 0.005, 30.0
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 # What is wrong with the machine is wrong with every job; other errors are of one job's files.
 _EVERYBODYS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
@@ -274,7 +274,7 @@ class Worker:
                 self.spool.owner_file(name).unlink(missing_ok=True)
                 raise
         self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
-        if settled.reason != settlement.NOT_STARTED:
+        if settled.started:
             return Turn.GO_ON
         self.outage = ""
         return Turn.UNAVAILABLE

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from sagequeue.doctor import Result, worst
 from sagequeue.doctor.finding import Level
+from sagequeue.jobs import printable
 
 _STYLE = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
@@ -33,9 +34,9 @@ def draw(jobset: str | None, directory: str | None, results: Sequence[Result]) -
     text = Text()
     for check, finding in results:
         text.append(f"{finding.level:<6}", _STYLE[finding.level])
-        text.append(f"{check:<17}{finding.cause}\n")
+        text.append(f"{check:<17}{printable(finding.cause)}\n")
         if finding.remedy:
-            text.append(f"{'':<23}$ {finding.remedy}\n", "bold")
+            text.append(f"{'':<23}$ {printable(finding.remedy)}\n", "bold")
     counts = Counter(finding.level for _, finding in results)
     told = ", ".join(f"{counts[level]} {level}" for level in reversed(Level) if counts[level])
     if any(finding.remedy for _, finding in results):

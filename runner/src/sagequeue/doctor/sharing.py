@@ -69,7 +69,9 @@ def exchange(patient: Patient) -> Iterator[Finding]:
                 patient.play,
             )
             return
-        with open(theirs, "r+", encoding="ascii") as file:
+        # The container could have put a link there, and have it written through.
+        fd = os.open(theirs, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(fd, "r+", encoding="ascii") as file:
             both = file.read() == "there\n" and ours.read_text(encoding="ascii") == "here\nthere\n"
             file.write("here\n")
         if both:

@@ -27,9 +27,14 @@ trap end TERM INT HUP
 
 # What is wrong up to here is wrong with the machine: without its process id in the record nothing
 # was started, and nothing is held against the job.
-cd "$directory" || exit
-[ -r "$script" ] || { echo "sagequeue: cannot read $script"; exit; }
-command -v "$1" >/dev/null || { echo "sagequeue: there is no $1"; exit; }
+lacks() {
+    echo "sagequeue: $2"
+    printf 'LACKS=%s\n' "$1" >&5
+    exit
+}
+cd "$directory" || lacks no_directory "cannot enter $directory"
+[ -r "$script" ] || lacks no_script "cannot read $script"
+command -v "$1" >/dev/null || lacks no_program "there is no $1"
 printf 'PID=%s\n' "$$" >&5 || exit
 
 # We have the lock, so whatever is left of an earlier execution of this offset has lost it.
@@ -37,6 +42,12 @@ while pids=$(strays) && [ -n "$pids" ]; do
     kill -s KILL $pids 2>/dev/null
     sleep 0.05
 done
+
+# What the kernel has killed in this control group for want of memory; nothing where it does not tell.
+kills() {
+    sed -n 's/^oom_kill //p' "/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/memory.events" 2>/dev/null
+}
+before=$(kills)
 
 # Out of memory, the kernel ends a solver rather than the worker, or what all solvers need; to raise this is always
 # permitted. The marks are not exported: `strays` would find its own grep.
@@ -73,5 +84,6 @@ do
     sleep 0.05
 done
 [ -z "$link" ] || rm -f -- "$link" "$link.py"
+[ "$status" -ne 137 ] || [ "$(kills)" = "$before" ] || printf 'OOM=1\n' >&5
 printf '%sRC=%s\n' "${stopped:+STOPPED=1
 }" "$status" >&5

@@ -1,7 +1,8 @@
 """The verbs of the `sagequeue` command, in families of one module each.
 
 A family has `register(add)`, which declares its verbs and their options, and one function a verb:
-it takes the parsed command line and returns an exit status, or None for 0.
+it takes the parsed command line and returns an exit status, or None for 0. What it prints for
+people it prints by `tell`, or by rich from what `jobs.printable` has made harmless.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from sagequeue import config
 from sagequeue.config import Config
+from sagequeue.jobs import printable_lines
 
 Verb = Callable[[argparse.Namespace], int | None]
 
@@ -20,6 +22,11 @@ class Add(Protocol):
 
     def __call__(self, name: str, verb: Verb, text: str) -> argparse.ArgumentParser:
         """`text` is what the help says of it."""
+
+
+def tell(text: str) -> None:
+    """Print for people; what jobs, files and workloads put into the text is text."""
+    print(printable_lines(text), flush=True)
 
 
 def load(arguments: argparse.Namespace) -> Config:

@@ -7,7 +7,7 @@ import os
 
 from sagequeue import config
 from sagequeue.exceptions import SagequeueError
-from sagequeue.verbs import Add, load
+from sagequeue.verbs import Add, load, tell
 
 
 def register(add: Add) -> None:
@@ -63,15 +63,15 @@ def _found(arguments: argparse.Namespace) -> None:
     elif found:
         for finding in found:
             Console(highlight=False, soft_wrap=True).print(view.finding_text(finding))
-            print(f"  record: {finding['file']}")
+            tell(f"  record: {finding['file']}")
     else:
         more = f"{commands.typed(settings, 'progress')} says how far it is"
-        print(f"{settings.jobset}: nothing found so far ({more})")
+        tell(f"{settings.jobset}: nothing found so far ({more})")
 
 
 def _config(arguments: argparse.Namespace) -> None:
     settings = load(arguments)
-    print(f"# {os.path.realpath(settings.env_file)}, with the environment's variables over it")
+    tell(f"# {os.path.realpath(settings.env_file)}, with the environment's variables over it")
     print(config.render(settings), end="")
 
 
@@ -100,18 +100,18 @@ def _logs(arguments: argparse.Namespace) -> None:
     plural = "s" if there != 1 else ""
     counted = f"{there} log{plural}" if there else "no log yet"
     command = typed(settings, f"logs -f{which}")
-    print(f"{settings.jobset}: {counted} in {settings.log_dir}; {command} follows")
+    tell(f"{settings.jobset}: {counted} in {settings.log_dir}; {command} follows")
 
 
 def _explain(arguments: argparse.Namespace) -> None:
     from sagequeue import explain
 
     for line in explain.explain(load(arguments), arguments.job):
-        print(line)
+        tell(line)
 
 
 def _diag(arguments: argparse.Namespace) -> None:
     from sagequeue import diag
 
     for line in diag.snapshot(load(arguments), arguments.n):
-        print(line)
+        tell(line)

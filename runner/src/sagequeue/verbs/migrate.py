@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from sagequeue import config
-from sagequeue.verbs import Add
+from sagequeue.verbs import Add, tell
 
 
 def register(add: Add) -> None:
@@ -29,11 +29,11 @@ def _migrate(arguments: argparse.Namespace) -> None:
     if arguments.record:
         print(migrate.record(settings), end="")
         return
-    migrate.survey(settings, print)
+    migrate.survey(settings, tell)
     migrate.refuse(settings)
     if arguments.check:
         print("group_vars/all/jobsets.yml has to have its record, or one that means the same:")
         print(migrate.record(settings), end="")
     else:
-        migrate.take_over(path, settings, print)
-    print(f"Next: {migrate.next_command(settings)}")
+        migrate.take_over(path, settings, tell)
+    tell(f"Next: {migrate.next_command(settings)}")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from sagequeue import config, exceptions
 from sagequeue.exceptions import ConfigError, SagequeueError
-from sagequeue.verbs import Add, load
+from sagequeue.jobs import printable
+from sagequeue.verbs import Add, load, tell
 
 
 def register(add: Add) -> None:
@@ -62,7 +63,7 @@ def _recover(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _recover_once(arguments: argparse.Namespace, tell: Callable[[str], None]) -> int:
+def _recover_once(arguments: argparse.Namespace, said: Callable[[str], None]) -> int:
     """One pass over the jobset that is named, else over every one that is configured."""
     from sagequeue import recovery
     from sagequeue.spool import Spool
@@ -76,11 +77,11 @@ def _recover_once(arguments: argparse.Namespace, tell: Callable[[str], None]) ->
             settings = config.find(None, path, {}) if path else load(arguments)
             spool = Spool(settings)
             spool.create()
-            if not recovery.recover(spool, tell):
-                tell(recovery.line("warn", jobset=settings.jobset, reason="recovery_is_running"))
+            if not recovery.recover(spool, said):
+                said(recovery.line("warn", jobset=settings.jobset, reason="recovery_is_running"))
         except (SagequeueError, OSError) as error:
             # One jobset's fault must not keep the others from being recovered.
-            print(f"sagequeue: {error}", file=sys.stderr, flush=True)
+            print(printable(f"sagequeue: {error}"), file=sys.stderr, flush=True)
             status = getattr(error, "exit_code", exceptions.EXIT_REFUSED)
     return status
 
@@ -88,32 +89,32 @@ def _recover_once(arguments: argparse.Namespace, tell: Callable[[str], None]) ->
 def _enqueue(arguments: argparse.Namespace) -> None:
     from sagequeue import operations
 
-    operations.enqueue(load(arguments), arguments.offset, force=arguments.force, tell=print)
+    operations.enqueue(load(arguments), arguments.offset, force=arguments.force, tell=tell)
 
 
 def _retry_failed(arguments: argparse.Namespace) -> None:
     from sagequeue import operations
 
-    operations.retry_failed(load(arguments), reset=arguments.reset_attempts, tell=print)
+    operations.retry_failed(load(arguments), reset=arguments.reset_attempts, tell=tell)
 
 
 def _requeue_running(arguments: argparse.Namespace) -> None:
     from sagequeue import operations
 
-    operations.requeue_running(load(arguments), tell=print)
+    operations.requeue_running(load(arguments), tell=tell)
 
 
 def _request_stop(arguments: argparse.Namespace) -> None:
     from sagequeue import operations
 
-    operations.request_stop(load(arguments), " ".join(arguments.reason.split()), tell=print)
+    operations.request_stop(load(arguments), " ".join(arguments.reason.split()), tell=tell)
 
 
 def _clear_stop(arguments: argparse.Namespace) -> None:
     from sagequeue import operations
 
     reason = " ".join(arguments.if_reason.split())
-    operations.clear_stop(load(arguments), only=reason, tell=print)
+    operations.clear_stop(load(arguments), only=reason, tell=tell)
 
 
 def _purge(arguments: argparse.Namespace) -> int:
@@ -133,5 +134,5 @@ def _purge(arguments: argparse.Namespace) -> int:
         if answer.strip() != settings.jobset:
             print("nothing was removed (--yes does not ask)")
             return exceptions.EXIT_REFUSED
-    operations.purge(settings, also, tell=print)
+    operations.purge(settings, also, tell=tell)
     return 0

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from sagequeue.config import Config
-from sagequeue.verbs import Add, load
+from sagequeue.verbs import Add, load, tell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -86,7 +86,7 @@ def _end_solvers(settings: Config) -> None:
     from sagequeue import operations, solving
 
     if solving.unsettled(settings):
-        operations.requeue_running(settings, tell=print)
+        operations.requeue_running(settings, tell=tell)
 
 
 def _ended(settings: Config, *, solved: bool) -> str:
@@ -135,7 +135,7 @@ def _status(arguments: argparse.Namespace) -> None:
         return
     Console(highlight=False).print(_table(settings, units))
     if facts.gate is not None:
-        print(f"stop gate: {facts.gate or '(empty)'}")
+        tell(f"stop gate: {facts.gate or '(empty)'}")
     counts = ", ".join(f"{number} {state}" for state, number in facts.counts.items())
     # By the units: one that was started just now has not taken its lock yet.
     running = sum(unit.worker and unit.wanted and unit.up for unit in units)
@@ -180,4 +180,4 @@ def _idle(arguments: argparse.Namespace) -> None:
 
 
 def _say(settings: Config, what: str) -> None:
-    print(f"{settings.jobset}: {what}", flush=True)
+    tell(f"{settings.jobset}: {what}")
