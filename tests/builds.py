@@ -23,7 +23,72 @@ class Edit:
 _NO_FILE_SYNC = Edit("durable.py", "            os.fsync(fd)\n", "            pass\n")
 _NO_DIRECTORY_SYNC = Edit("durable.py", "    _sync(path, os.O_DIRECTORY)\n", "")
 
+# The worker itself waits for the solver, as shell sagequeue's does, and keeps what it holds.
+_WAITS = Edit(
+    "worker.py",
+    "                word = self.start(lock, name)\n",
+    "                word = self.start(lock, name)\n"
+    "                if word is not None:\n"
+    "                    os.waitpid(-1, 0)\n",
+)
+
 BROKEN: dict[str, tuple[Edit, ...]] = {
+    "owner written after the rename and no lock": (
+        _WAITS,
+        Edit(
+            "spool.py",
+            "        return owner.try_lock(self.lock_file(name))\n",
+            "        path = self.lock_file(name)\n"
+            "        return Lock(path, owner.open_lock(path))\n",
+        ),
+    ),
+    "lock not inherited": (
+        _WAITS,
+        Edit(
+            "runtime.py",
+            "sources = [null, given.log, given.log, given.lock, given.log, given.record]",
+            "sources = [null, given.log, given.log, null, given.log, given.record]",
+        ),
+    ),
+    "client's exit status trusted": (
+        Edit(
+            "worker.py",
+            "            self.runtime.launch(job, Marks(",
+            "            self.client = self.runtime.launch(job, Marks(",
+        ),
+        Edit(
+            "worker.py",
+            "            try:\n                settled = settlement.settle(",
+            "            left = execution.read(record)\n"
+            "            if left is not None and left.rc is None:\n"
+            "                with contextlib.suppress(OSError, AttributeError):\n"
+            "                    rc = os.waitstatus_to_exitcode(os.waitpid(self.client, 0)[1])\n"
+            "                    with open(record, 'a') as file:\n"
+            "                        file.write(f'RC={rc if rc >= 0 else 128 - rc}\\n')\n"
+            "            try:\n                settled = settlement.settle(",
+        ),
+    ),
+    "rc 0 taken for done": (
+        Edit("execution.py", "    if run.rc == 0 and complete:\n", "    if run.rc == 0:\n"),
+    ),
+    "only the leader killed": (
+        Edit(
+            "scripts/wrapper.sh",
+            'while\n    kill -s KILL -- "-$child" 2>/dev/null\n    pids=$(strays)\n'
+            '    [ -n "$pids" ]\ndo',
+            "while false; do",
+        ),
+        Edit(
+            "scripts/wrapper.sh",
+            'while pids=$(strays) && [ -n "$pids" ]; do',
+            "while false; do",
+        ),
+        Edit(
+            "scripts/wrapper.sh",
+            'kill -s TERM -- "-$child" 2>/dev/null || kill -s TERM',
+            "kill -s TERM",
+        ),
+    ),
     "no fsync": (
         _NO_FILE_SYNC,
         Edit("durable.py", "        os.fsync(fd)\n    finally", "        pass\n    finally"),

@@ -105,3 +105,20 @@ def test_a_signal_that_came_while_a_job_was_attended_to_is_not_slept_over(
     monkeypatch.setattr(one, "run_once", drained_meanwhile)
     monkeypatch.setattr(one.signals, "wait", lambda *_, **__: pytest.fail("it waits"))
     one.run()
+
+
+def test_after_an_outage_it_looks_again_within_ten_seconds_however_long_that_was(
+    one: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def wait(seconds: float, *_: object, **__: object) -> None:
+        pauses.append(seconds)
+        one.signals.drain = sum(pauses) > 3600
+
+    monkeypatch.setattr(one, "run_once", lambda: worker.Turn.UNAVAILABLE)
+    monkeypatch.setattr(one.signals, "wait", wait)
+    one.run()
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 0.1
+    assert max(pauses) <= 10

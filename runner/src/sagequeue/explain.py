@@ -14,6 +14,7 @@ from sagequeue.progress import gate_reason
 from sagequeue.reasons import sentence
 from sagequeue.settlement import MAX_INTERRUPTS
 from sagequeue.spool import Spool
+from sagequeue.worker import LAST_PAUSE
 
 _FILE = re.compile(r"(?:\.env|\.env\.owner|\.lock|\.result|\.log)$")
 
@@ -123,7 +124,8 @@ def _pending(spool: Spool, job: Job) -> Iterator[str]:
         outage = str(error)
     if outage is not None:
         yield f"Nothing can be started: {outage}."
-        yield f"Next: workers look again, every 30 s at most; {typed(settings, 'doctor')} helps."
+        again = f"every {LAST_PAUSE:.0f} s at least"
+        yield f"Next: workers look again, {again}; {typed(settings, 'doctor')} helps."
         return
     at = {
         read_owner(spool.owner_file(name)).get("OWNER_WORKER_ID"): _offset(name)

@@ -31,7 +31,7 @@ from sagequeue.spool import Spool
 from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
 
 # Seconds before what went wrong is tried again; doubled each time.
-_FIRST_PAUSE, _LAST_PAUSE = 0.005, 30.0
+_FIRST_PAUSE, LAST_PAUSE = 0.005, 10.0
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 # What is wrong with the machine is wrong with every job; other errors are of one job's files.
 _EVERYBODYS = (
@@ -113,7 +113,7 @@ class Worker:
             else:
                 watched = (self.candidates.watch,) if turn is Turn.BUSY else ()
                 self.signals.wait(pause, *watched, polling=pause)
-                pause = min(2 * pause, _LAST_PAUSE)
+                pause = min(2 * pause, LAST_PAUSE)
 
     def say(self, text: str) -> None:
         """A line for whoever runs the worker."""

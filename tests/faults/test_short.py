@@ -1,0 +1,34 @@
+"""Short campaigns: one on the runner as it is, and one on each broken build, which is caught."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+FAULTS = 600
+SEED = 7
+
+# Which invariants of evidence.py a build breaks: one of them at least has to tell of it.
+CAUGHT = {
+    "owner written after the rename and no lock": {"disturbed", "overlaps", "again"},
+    "lock not inherited": {"disturbed", "overlaps", "again"},
+    "client's exit status trusted": {"attempts"},
+    "rc 0 taken for done": {"done"},
+    "only the leader killed": {"overlaps"},
+}
+
+
+@pytest.mark.timeout(600)
+def test_the_runner_as_it_is_stands_a_short_campaign(campaign: Callable[..., str]) -> None:
+    assert campaign(FAULTS, seed=SEED, announce=True).rstrip().endswith("violations 0")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("build", CAUGHT)
+def test_a_broken_build_is_caught_by_the_same_campaign(
+    campaign: Callable[..., str], build: str
+) -> None:
+    said = campaign(FAULTS, "--build", build, seed=SEED)
+    broken = set(re.findall(r"^VIOLATION round \d+: (\w+): ", said, re.MULTILINE))
+    assert broken & CAUGHT[build], said
+    assert f"again: ./bootstrap python tests/faults --seed {SEED} --faults {FAULTS}" in said
