@@ -82,6 +82,22 @@ def test_a_result_without_a_worker_is_finished_by_recovery(demo: Rig) -> None:
     assert demo.where(0) == [JobState.DONE]
 
 
+def test_a_gate_that_came_and_went_without_a_worker_costs_no_attempt(demo: Rig) -> None:
+    demo.orders(0, wait_at=0)
+    worker = demo.worker(1)
+    solver = demo.until_event("waiting", 0)
+    worker.kill()
+    worker.wait()
+    demo.config.stop_file_host.touch()
+    demo.go(0)
+    demo.until_gone(solver.pid)
+    demo.until_free(0)
+    demo.config.stop_file_host.unlink()
+    assert "action=finish job=demo_off0 outcome=paused" in demo.run("recover").stdout
+    assert demo.where(0) == [JobState.PENDING]
+    assert "ATTEMPTS" not in demo.job(0)
+
+
 def test_recovery_leaves_a_solver_without_a_worker_alone(demo: Rig) -> None:
     demo.orders(0, wait_at=0)
     worker = demo.worker(1)
@@ -125,16 +141,37 @@ def test_recovery_in_a_tight_loop_beside_claims_takes_nothing(demo: Rig) -> None
     assert len(demo.events("start")) == 40
 
 
-def test_a_killed_solver_has_failed_and_is_retried(demo: Rig) -> None:
+def test_a_killed_solver_has_failed_and_is_retried_at_once(demo: Rig) -> None:
     demo.orders(1, wait_at=1)
     demo.worker(1)
     solver = demo.until_event("waiting", 1)
     demo.orders(1)
     os.kill(solver.pid, signal.SIGKILL)
-    demo.until_state(JobState.FAILED, 1)
-    assert demo.job(1)["LAST_REASON"] == "signal_9"
-    assert "action=retry_failed job=demo_off1 attempts=1" in demo.run("recover").stdout
     demo.until_state(JobState.DONE, *range(4))
+    assert "rc=137 reason=signal_9" in demo.log(1)
+    assert "action=retry_failed job=demo_off1 attempts=1 reason=signal_9" in demo.said(1)
+    assert demo.job(1)["ATTEMPTS"] == "1"
+
+
+def test_a_solver_killed_again_and_again_is_held(demo: Rig) -> None:
+    demo.orders(1, wait_at=1)
+    demo.worker(1)
+    for count in range(1, 5):
+        os.kill(demo.until_event("waiting", 1, count).pid, signal.SIGKILL)
+    demo.until_state(JobState.FAILED, 1)
+    demo.until_state(JobState.DONE, 0, 2, 3)
+    assert "action=hold_failed job=demo_off1 attempts=3" in demo.said(1)
+
+
+def test_what_failed_by_itself_waits_for_recovery(demo: Rig) -> None:
+    demo.orders(1, exit=[1, 3])
+    demo.worker(1)
+    demo.until_state(JobState.DONE, 0, 2, 3)
+    assert demo.where(1) == [JobState.FAILED]
+    assert "ATTEMPTS" not in demo.job(1)
+    demo.orders(1)
+    assert "action=retry_failed job=demo_off1 attempts=1" in demo.run("recover").stdout
+    demo.until_state(JobState.DONE, 1)
 
 
 def test_after_a_killed_wrapper_the_solver_works_on_alone(demo: Rig) -> None:

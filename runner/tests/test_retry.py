@@ -2,7 +2,7 @@
 
 import pytest
 from sagequeue.jobs import Job
-from sagequeue.retry import Verdict, decide
+from sagequeue.retry import Verdict, at_once, decide
 
 RETRY, HOLD = Verdict.RETRY, Verdict.HOLD
 
@@ -49,3 +49,11 @@ def test_at_most_one_more_execution_fails_than_there_are_retries() -> None:
             job = job.with_(ATTEMPTS=job.count("ATTEMPTS") + 1)
             executions += 1
         assert executions == 1 + allowed
+
+
+@pytest.mark.parametrize(
+    ("reason", "soon"),
+    [("signal_9", True), ("signal_11", True), ("rc_1", False), ("incomplete", False), ("", False)],
+)
+def test_only_what_a_signal_ended_is_retried_at_once(reason: str, soon: bool) -> None:
+    assert at_once(reason) is soon

@@ -51,7 +51,7 @@ def recover(spool: Spool, tell: Say = say) -> bool:
     theirs = functools.cache(lambda: bool(predecessor.commands(spool.config)))
     running = functools.partial(_running, theirs)
     with pass_lock, spool.batch():
-        for state, act in ((JobState.RUNNING, running), (JobState.FAILED, _failed)):
+        for state, act in ((JobState.RUNNING, running), (JobState.FAILED, failed)):
             for name in sorted(spool.names(state)):
                 counts[f"scanned_{state}"] += 1
                 # Almost every running job is being worked on, so its lock tells all.
@@ -107,7 +107,7 @@ def _running(theirs: Callable[[], bool], spool: Spool, lock: Lock, name: str, te
     return "requeued_orphans"
 
 
-def _failed(spool: Spool, lock: Lock, name: str, tell: Say) -> str:
+def failed(spool: Spool, lock: Lock, name: str, tell: Say = say) -> str:
     """Retry, hold or skip one failed job; the count it goes into."""
     try:
         job = spool.read(JobState.FAILED, name)

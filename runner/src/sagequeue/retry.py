@@ -24,6 +24,16 @@ class Decision:
     reason: str
 
 
+def at_once(reason: str) -> bool:
+    """Whether a failure of this reason is retried, if at all, as soon as it is settled.
+
+    An end by a signal that nobody here sent says nothing of the workload, and the partition is to
+    go on. What fails by itself waits for recovery's next pass: a trouble that passes (a disk away
+    for a minute) must not cost all retries at once.
+    """
+    return reason.startswith("signal_")
+
+
 def decide(job: Job, max_retries: int) -> Decision:
     """Retry a job after its own failure `max_retries` times; hold what a retry cannot help."""
     if job.last_outcome == Outcome.FOUND:

@@ -99,7 +99,7 @@ def _arguments(config: Config, job: Job, marks: Marks, directory: str) -> list[s
     workload = [config.sage_bin, *program, *config.sage_base_args]
     partition = ["--stride", str(config.stride), "--offset", str(job.offset)]
     wrapper = ["sh", "-c", WRAPPER, "sagequeue-wrapper", str(marks.job), marks.execution]
-    return [*wrapper, directory, script, link, *workload, *partition]
+    return [*wrapper, directory, script, link, config.stop_file_cont, *workload, *partition]
 
 
 def _threads(config: Config) -> dict[str, str]:

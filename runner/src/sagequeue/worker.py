@@ -11,15 +11,7 @@ import os
 import time
 from enum import Enum, auto
 
-from sagequeue import (
-    execution,
-    predecessor,
-    recovery,
-    runtime,
-    settlement,
-    vintage,
-    worklog,
-)
+from sagequeue import execution, predecessor, recovery, retry, runtime, settlement, vintage, worklog
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob
@@ -273,7 +265,9 @@ class Worker:
                 # Somebody copied files. Without an owner recovery tells of it until it is mended.
                 self.spool.owner_file(name).unlink(missing_ok=True)
                 raise
-        self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
+            self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
+            if settled.state is JobState.FAILED and retry.at_once(settled.reason):
+                recovery.failed(self.spool, lock, name)
         if settled.started:
             return Turn.GO_ON
         self.outage = ""

@@ -1,6 +1,6 @@
 # Runs one workload where it runs, on the host or in the container, and says how it ended.
 #
-#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK EXECUTION DIRECTORY SCRIPT LINK COMMAND [ARG ...]
+#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK EXECUTION DIRECTORY SCRIPT LINK GATE COMMAND [ARG ...]
 #
 # Descriptors: 3 the job's lock, which the workload inherits and so holds; 4 the log; 5 the record
 # of the execution, which gets this process's id and, last of all, the result.
@@ -9,8 +9,9 @@
 # LINK, if not empty, says that COMMAND is Sage and what to run is LINK.py: SCRIPT under a name of
 # this job's own, preparsed. Sage would do both by itself, but into one file for all jobs, and it
 # would start a cleaner that inherits the lock and lives on as long as any Sage does.
-mark=$1 execution=$2 directory=$3 script=$4 link=$5
-shift 5
+# GATE is the stop gate. A workload ends for it, and it may be gone before anybody else looks.
+mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6
+shift 6
 exec </dev/null >&4 2>&4
 
 strays() {
@@ -73,6 +74,8 @@ while [ -n "$seen" ]; do
     again=$?
     [ "$again" -eq 127 ] || status=$again
 done
+gated=''
+{ [ ! -e "$gate" ] && [ ! -L "$gate" ]; } || gated=1
 
 # The group ends with its leader, and so does what left the group: neither may outlive the result.
 while
@@ -85,5 +88,6 @@ do
 done
 [ -z "$link" ] || rm -f -- "$link" "$link.py"
 [ "$status" -ne 137 ] || [ "$(kills)" = "$before" ] || printf 'OOM=1\n' >&5
-printf '%sRC=%s\n' "${stopped:+STOPPED=1
+printf '%s%sRC=%s\n' "${stopped:+STOPPED=1
+}" "${gated:+GATE=1
 }" "$status" >&5
