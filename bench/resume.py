@@ -165,14 +165,7 @@ def measure(bench: Bench) -> list[Row]:
         execution.append(_after(bench, _kill(line.wrapper, line.pid)))
 
         line = bench.solving(time.monotonic())
-        _kill(line.pid)
-        failed = bench.root / "var/bench/queue/failed/bench_off0.env"
-        while not failed.exists():
-            time.sleep(0.001)
-        can = time.monotonic()
-        recovery = bench.start("recover")
-        solver.append(_after(bench, can))
-        recovery.wait()
+        solver.append(_after(bench, _kill(line.pid)))
 
         line = bench.solving(time.monotonic())
         worker.kill()
@@ -194,7 +187,7 @@ def measure(bench: Bench) -> list[Row]:
     ]  # fmt: skip
     for what, taken in (
         ("SIGKILL of solver and wrapper, until it solves again", execution),
-        ("SIGKILL of a solver, from the next pass of recovery on", solver),
+        ("SIGKILL of a solver, until it solves again", solver),
         ("SIGKILL of everything, from the start of the worker on", everything),
     ):
         middle = statistics.median(taken)

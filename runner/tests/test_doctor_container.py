@@ -298,12 +298,12 @@ def test_what_one_side_writes_the_other_reads(patient: Patient, programs: Path) 
 
 
 def test_a_link_that_the_container_leaves_for_its_file_is_not_written_through(
-    patient: Patient, bin_dir: Path, tmp_path: Path
+    patient: Patient, programs: Path, tmp_path: Path
 ) -> None:
     precious = tmp_path / "precious"
     precious.write_text("there\n")
     plant = f'echo there >>"$5"; ln -s {precious} "$6"; exit 0'
-    (bin_dir / "podman").write_text(PODMAN.replace('exec "$@"', plant))
+    (programs / "podman").write_text(PODMAN.replace('exec "$@"', plant))
     assert levels(sharing.exchange, patient) == {Level.FAIL}
     assert precious.read_text() == "there\n"
 
