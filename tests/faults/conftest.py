@@ -1,6 +1,5 @@
 """Campaigns as tests run them, and their closing lines at the end of what pytest prints."""
 
-import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,8 +14,7 @@ CLOSING = pytest.StashKey[list[str]]()
 def campaign(request: pytest.FixtureRequest) -> Callable[..., str]:
     """Runs one with these options; what it printed. `announce`: tell its last line at the end."""
 
-    def run(faults: int, *options: str, seed: int | None = None, announce: bool = False) -> str:
-        seed = random.randrange(1_000_000) if seed is None else seed
+    def run(faults: int, *options: str, seed: int, announce: bool = False) -> str:
         command = [sys.executable, Path(__file__).parent, f"--seed={seed}", f"--faults={faults}"]
         done = subprocess.run([*command, *options], stdout=subprocess.PIPE, text=True, check=False)
         assert done.returncode in (0, 1), done.stdout

@@ -1,0 +1,1 @@
+"""Attacks a machine of the scenario `recovery`, as its host."""
