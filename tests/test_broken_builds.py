@@ -22,7 +22,7 @@ BY_THE_MODEL = (
 BY_THE_FUZZER = {
     "control characters are printed": "printed_text",
 }
-GAMES = "import model, sagequeue; print(sagequeue.__file__); model.hold(shrink=False)"
+GAMES = "import model, sagequeue; print(sagequeue.__file__); model.hold(800, shrink=False)"
 
 
 @pytest.mark.parametrize("name", BY_THE_MODEL)

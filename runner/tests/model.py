@@ -245,6 +245,15 @@ class Queue(RuleBasedStateMachine):
         self.solver_ends(offset, rc)
         self.worker_gets_the_lock_and_settles(number)
 
+    @rule(number=NUMBERS, offset=OFFSETS, gate=st.sampled_from(["is there", "came and went"]))
+    def an_execution_pauses(self, number: int, offset: int, gate: str) -> None:
+        """What hardly ever comes together by itself."""
+        self.state_file_is_moved_away(offset)
+        self.enqueue(offset, force=True)
+        self.an_execution_is_seen_to_its_end(
+            number, offset, 0, prints=False, through=False, gate=gate, steps=4
+        )
+
     @rule(offset=OFFSETS, times=st.integers(1, MAX_RETRIES + 2))
     def failures_and_recoveries_follow_each_other(self, offset: int, times: int) -> None:
         for _ in range(times):
@@ -431,6 +440,8 @@ class Queue(RuleBasedStateMachine):
                 take(self.spool, given, Job("demo", offset))
             except IllegalEdge:
                 pass
+            except OSError as error:
+                raise AssertionError(f"{name}: edge {edge} tried from {entry.state}") from error
             else:
                 raise AssertionError(f"{name} took edge {edge} from {entry.state}")
         assert self._snapshot() == before
@@ -614,7 +625,7 @@ _EDGES: list[tuple[JobState | None, Take]] = [
 ]
 
 
-def hold(examples: int = 250, steps: int = 60, *, shrink: bool = True) -> None:
+def hold(examples: int = 150, steps: int = 60, *, shrink: bool = True) -> None:
     """Play that many games of so many steps; an error names the steps that lead to it."""
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     # Nothing is killed with the machine here, and fsync would be most of the time.
