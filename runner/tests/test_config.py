@@ -140,6 +140,7 @@ def test_a_file_with_windows_line_ends_is_read(env_file: Path, keys: dict[str, s
         ("STRIDE", "8.0", "must be a whole number, 1 or more"),
         ("STRIDE", "eight", "must be a whole number, 1 or more"),
         ("STRIDE", "9" * 5000, "must be a whole number, 1 or more"),
+        ("STRIDE", "1000001", "more than 1000000: each partition is a job"),
         ("STRIDE", "٨", "must be a whole number, 1 or more"),
         ("WORKERS", "0", "must be a whole number, 1 or more"),
         ("WORKERS", "many", "must be a whole number, 1 or more"),

@@ -27,6 +27,10 @@ def config_dir() -> Path:
     return Path.home() / ".config" / "sagequeue"
 
 
+# A partition is a job, and its files are looked at one by one.
+_MOST_PARTITIONS = 1_000_000
+
+
 @dataclass(frozen=True)
 class Config:
     """One jobset's settings; a field is an env file's key in small letters.
@@ -241,7 +245,7 @@ def _build(path: Path, values: dict[str, str]) -> Config:
         stop_file_cont=values.get("STOP_FILE_CONT") or str(stop_host),
         stop_file_host=stop_host,
         state_file_host=_state_pattern(values.get("STATE_FILE_HOST", "")),
-        stride=_whole(values, "STRIDE", None, 1),
+        stride=_stride(values),
         workers=_whole(values, "WORKERS", "1", 1),
         total_cases=_whole(values, "TOTAL_CASES", None, 0) if total else None,
         log_prefix=prefix,
@@ -282,6 +286,16 @@ def _whole(values: Mapping[str, str], key: str, default: str | None, least: int)
     if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) < least:
         raise ConfigError(f"{key} {text[:24]!r} must be a whole number, {least} or more")
     return int(text)
+
+
+def _stride(values: Mapping[str, str]) -> int:
+    stride = _whole(values, "STRIDE", None, 1)
+    if stride > _MOST_PARTITIONS:
+        raise ConfigError(
+            f"STRIDE {stride} is more than {_MOST_PARTITIONS}: each partition is a job, a file; put"
+            " more cases into one"
+        )
+    return stride
 
 
 def _seconds(values: Mapping[str, str], key: str, default: str, above: float) -> float:
