@@ -7,6 +7,7 @@ line per event, appended, fsynced: `event offset gidx pid monotonic`), a lock pe
     {"wait_at": g}     before case g is done, wait until somebody writes to the FIFO off<K>.go
     {"exit": [g, rc]}  end with rc instead of doing case g
     {"die": [g, n]}    end by signal n instead
+    {"eat": [g, n]}    use n MiB of memory before case g is done
     {"print": [g, s]}  print s before case g is done
     {"deaf": true}     ignore SIGTERM
     {"polite": rc}     end with rc at SIGTERM
@@ -80,6 +81,9 @@ def main() -> int:
         if todo.get("print", [None])[0] == gidx:
             print(todo["print"][1], flush=True)
             os.fsync(1)  # it must be on the disk before the case counts as done
+        if todo.get("eat", [None])[0] == gidx:
+            note("eat", gidx)
+            print(len(b"x" * (todo["eat"][1] << 20)), "bytes", flush=True)
         if todo.get("exit", [None])[0] == gidx:
             note("exit", gidx)
             return int(todo["exit"][1])
