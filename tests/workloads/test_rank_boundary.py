@@ -8,16 +8,13 @@ import random
 import re
 import signal
 import subprocess
-import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workload import FILES, Workload, done_cases
+from mathematics import boundary_straight, graphs, script
+from workload import Workload, done_cases
 
 PETERSEN_3 = ("--graph", "petersen", "--rank", 3, "--scan_all_J")
 PETERSEN_4 = ("--graph", "petersen", "--rank", 4, "--scan_all_J")
@@ -39,39 +36,12 @@ class Solver:
 '''
 
 
-def load() -> ModuleType:
-    """The script as a module."""
-    loader = SourceFileLoader("rank_boundary", str(FILES / "rank_boundary_sat_v18.sage"))
-    spec = spec_from_loader("rank_boundary", loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = bytecode
-    return module
-
-
-script = load()
-
-
 # --- the mathematics ----------------------------------------------------------------------------
 
 
 def kernel_cases(order: int, rank: int) -> list[list[int]]:
     """All cases in lexicographic order, by enumeration."""
     return [list(J) for J in itertools.combinations(range(order - 1), order - 1 - rank)]
-
-
-def boundary_straight(T: list[list[int]]) -> tuple[tuple[int, ...], ...]:
-    """The boundary once more, written apart from the script: deletions, added up."""
-    n = len(T) - 1
-    parts = [
-        [[row[v] for v in range(n + 1) if v != k] for u, row in enumerate(T) if u != k]
-        for k in range(n + 1)
-    ]
-    return tuple(tuple(sum(part[u][v] for part in parts) % 2 for v in range(n)) for u in range(n))
 
 
 def has_gauged_kernel(B: tuple[tuple[int, ...], ...], J: list[int]) -> bool:
@@ -86,16 +56,6 @@ def has_gauged_kernel(B: tuple[tuple[int, ...], ...], J: list[int]) -> bool:
         )
 
     return all(column_exists(j) for j in J)
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> list[list[int]]:
-    """The adjacency matrix of a graph on 2 to 6 vertices."""
-    order = draw(st.integers(2, 6))
-    A = [[0] * order for _ in range(order)]
-    for u, v in itertools.combinations(range(order), 2):
-        A[u][v] = A[v][u] = draw(st.integers(0, 1))
-    return A
 
 
 @settings(max_examples=40, deadline=None)
@@ -195,6 +155,38 @@ def test_the_16_vertex_graphs_have_455_cases_at_rank_3() -> None:
     assert len(cases) == 455
     assert [script.subset_at(15, 12, gidx) for gidx in range(455)] == cases
     assert [script.index_of_subset(15, J) for J in cases] == list(range(455))
+
+
+@pytest.fixture(scope="module")
+def row_spaces() -> set[frozenset[int]]:
+    """The row spaces of all boundaries of Petersen's graph, without zero, as words of bits."""
+    A = script.petersen()
+    found = set()
+    for perm, _ in script.orderings(A, 6):
+        space = {0}
+        for row in boundary_straight([[A[u][v] for v in perm] for u in perm]):
+            word = sum(entry << place for place, entry in enumerate(row))
+            space |= {word ^ other for other in space}
+        found.add(frozenset(space - {0}))
+    return found
+
+
+@pytest.mark.parametrize("bound", range(2, 7))
+def test_every_case_of_petersen_has_the_verdict_of_all_its_orderings(
+    bound: int, row_spaces: set[frozenset[int]]
+) -> None:
+    # A kernel has a basis that is the identity on J iff its vectors take all values there: iff
+    # the row space, which it is orthogonal to, has no vector but zero that vanishes outside J.
+    A = script.petersen()
+    forbidden = script.redundant_prefixes(script.automorphisms(A), 10)
+    low = [space for space in row_spaces if len(space) < 2**bound]
+    for J in kernel_cases(10, bound):
+        outside = sum(1 << k for k in range(9) if k not in J)
+        expected = any(all(word & outside for word in space) for space in low)
+        witness = script.solve_case(A, J, forbidden)
+        assert (witness is not None) == expected
+        if witness:
+            assert script.faults_in_witness(A, bound, J, *witness) == []
 
 
 def test_a_forged_witness_is_refused() -> None:
@@ -466,3 +458,21 @@ def test_it_survives_sages_preparser(rank: Workload, preparser: Path) -> None:
     unsat = preparsed.run(*PETERSEN_3, "--stride", 28, "--offset", 27, "--resume")
     assert done_cases(unsat.stdout) == [27, 55, 83]
     assert (rank.directory / "state_petersen_r3_stride28_off27.txt").read_text() == "83\n"
+
+
+def test_all_its_methods_survive_sages_preparser(rank: Workload, preparser: Path) -> None:
+    preparsed = rank.preparsed(preparser)
+    for arguments in (
+        ("--graph", "petersen", "--rank", 3, "--method", "form", "--scan"),
+        ("--graph6", "IheA@GUAo", "--rank", 4, "--method", "form", "--scan", "--want_solution"),
+        ("--graph", "petersen", "--rank", 3, "--method", "prefix", "--scan", "--cube_depth", 3),
+        ("--graph", "petersen", "--min_rank"),
+        ("--graph", "rook", "--distribution", "--samples", 500, "--batch", 300, "--seed", 2),
+        ("--graph6", "F?zPw", "--distribution"),
+    ):
+        ours, theirs = (
+            re.sub(r"\[20.*?\]|dt=\S+", "", script.run(*arguments).stdout)
+            for script in (rank, preparsed)
+        )
+        assert "COMPLETE" in ours or "LEAST RANK" in ours or "SAT found" in ours
+        assert ours == theirs

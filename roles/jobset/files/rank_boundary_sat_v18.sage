@@ -14,19 +14,38 @@ v-u and N-1-v values of k, of which only the parities count:
 
     dT[u,v] = [u+1 odd] T[u+1,v+1] + [v-u odd] T[u,v+1] + [N-1-v odd] T[u,v].
 
-T is symmetric with zero diagonal, hence so is dT.
+T is symmetric with zero diagonal, hence so is dT: it is alternating, and its rank is even.
 
-The cases.  rank(dT) <= r means that the kernel of dT contains a space of dimension n-r = kdim.
-A space of that dimension has a basis Y (n x kdim) that is the identity on some kdim rows J.  So
-the answer is yes iff it is yes for one of the C(n, kdim) subsets J of {0 .. n-1}:
+There are three methods, which share nothing but the graph and the boundary.
 
-    case J:  are there perm and Y with  dT * Y = 0  and  Y_J = identity?
+gauge:  rank(dT) <= r means that the kernel of dT contains a space of dimension n-r = kdim.
+    A space of that dimension has a basis Y (n x kdim) that is the identity on some kdim rows J.
+    So the answer is yes iff it is yes for one of the C(n, kdim) subsets J of {0 .. n-1}:
 
-Case number gidx is the gidx-th such subset in lexicographic order.  Partition K of S takes the
-cases K, K+S, K+2S, ...
+        case J:  are there perm and Y with  dT * Y = 0  and  Y_J = identity?
+
+    Case number gidx is the gidx-th such subset in lexicographic order.
+
+form:  an alternating matrix of rank <= 2h is a sum of h hyperbolic planes,
+
+        dT = sum over i < h of  u_i v_i^T + v_i u_i^T,       u_i, v_i in GF(2)^n.
+
+    One formula for perm and these vectors, which a SAT solver answers.
+
+prefix:  perm[0 .. m] alone decides the leading m x m submatrix of dT, whose rank is at most that
+    of dT.  So a search that extends perm vertex by vertex, and turns back when the rank of what
+    is decided exceeds r, sees every perm of rank <= r, and little else when r is small.
+
+For form and prefix a case is a beginning of perm, --cube_depth vertices long.  Beginnings that an
+automorphism of the graph takes to a smaller one are left out: they are no cases.
+
+Partition K of S takes the cases K, K+S, K+2S, ...
 
     python rank_boundary_sat_v18.sage --graph petersen --rank 3 --scan_all_J --stride 4 --offset 0
     sage   rank_boundary_sat_v18.sage --graph rook --rank 3 --J 0,1,2,3,4,5,6,7,8,9,10,11
+    python rank_boundary_sat_v18.sage --graph rook --rank 3 --method form --scan
+    python rank_boundary_sat_v18.sage --graph6 DQc --min_rank
+    python rank_boundary_sat_v18.sage --graph rook --distribution --samples 1000000 --seed 1
 
 Exit codes: 0 scan complete, stop file present, or solution found; 1 self-test failed or a file
 could not be written; 2 wrong arguments, corrupt state file or no pycryptosat; 3 the solver gave
@@ -37,10 +56,13 @@ Integer(3): no caret, no literal with a decimal point, and int() where a C exten
 """
 
 import argparse
+import collections
 import contextlib
 import datetime
+import hashlib
 import itertools
 import math
+import operator
 import os
 import random
 import re
@@ -51,6 +73,7 @@ import threading
 import time
 
 EXIT_TROUBLE, EXIT_USAGE, EXIT_UNVERIFIED = int(1), int(2), int(3)
+ZERO, ONE = int(0), int(1)  # for words of bits: Sage's Integers would do, slowly
 
 
 class UsageError(Exception):
@@ -89,26 +112,101 @@ def shrikhande():
 
 
 GRAPHS = {"petersen": petersen, "rook": rook, "shrikhande": shrikhande}
+LARGEST = 62  # of graphs; graph6 has another form from here on
 
 
-def automorphisms(A):
-    """All automorphisms of the graph as tuples g with g[vertex] = image, by backtracking."""
-    found = []
+def from_graph6(text):
+    """The adjacency matrix that a graph6 string stands for; UsageError when it is none.
+
+    One byte for the order, then the columns of the upper triangle, six bits a byte, 63 added to
+    each: https://users.cecs.anu.edu.au/~bdm/data/formats.txt
+    """
+    text = text.strip()
+    text = text[len(">>graph6<<") :] if text.startswith(">>graph6<<") else text
+    values = [ord(character) - 63 for character in text]
+    if not values or not all(0 <= value < 64 for value in values):
+        raise UsageError(f"graph6 {text!r}: wants characters from ? to ~, as in IheA@GUAo")
+    order = int(values[0])
+    if not 2 <= order <= LARGEST:
+        raise UsageError(f"graph6 {text!r}: graphs of 2 to {LARGEST} vertices are possible here")
+    wanted = (order * (order - 1) // 2 + 5) // 6
+    if len(values) != 1 + wanted:
+        raise UsageError(
+            f"graph6 {text!r}: {order} vertices take {1 + wanted} characters, not {len(values)}"
+        )
+    bits = [value // 2 ** (5 - place) % 2 for value in values[1:] for place in range(6)]
+    if any(bits[order * (order - 1) // 2 :]):
+        raise UsageError(f"graph6 {text!r}: what fills the last character up must be zero")
+    A = [[0] * order for _ in range(order)]
+    pairs = ((u, v) for v in range(order) for u in range(v))
+    for (u, v), bit in zip(pairs, bits, strict=False):
+        A[u][v] = A[v][u] = int(bit)
+    return A
+
+
+def from_adjacency_file(path):
+    """The matrix in a file, a row of 0 and 1 a line, with or without spaces; UsageError if bad."""
+    try:
+        with open(path, encoding="ascii") as file:
+            lines = [line.split() for line in file.read(1000000).splitlines()]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as an adjacency file: {error}") from error
+    rows = ["".join(words) for words in lines if words]
+    order = len(rows)
+    if not 2 <= order <= LARGEST:
+        raise UsageError(f"{path}: {order} rows; wants an adjacency matrix of 2 to {LARGEST}")
+    for number, row in enumerate(rows):
+        if len(row) != order or not set(row) <= {"0", "1"}:
+            raise UsageError(f"{path}: row {number} must be {order} digits, each 0 or 1")
+        if row[number] != "0":
+            raise UsageError(f"{path}: entry {number},{number} is 1; a vertex is not its own neighbour")
+        if any(rows[other][number] != row[other] for other in range(order)):
+            raise UsageError(f"{path}: row {number} differs from column {number}")
+    return [[int(entry) for entry in row] for row in rows]
+
+
+# --- symmetry -------------------------------------------------------------------------------
+
+
+def each_automorphism(A, fixed):
+    """Automorphisms that fix the vertices 0 .. fixed-1, as tuples: g[vertex] = image."""
 
     def extend(images):
         u = len(images)
         if u == len(A):
-            found.append(tuple(images))
+            yield tuple(images)
             return
         for v in range(len(A)):
             if v not in images and all(A[v][images[w]] == A[u][w] for w in range(u)):
-                extend([*images, v])
+                yield from extend([*images, v])
 
-    extend([])
-    return found
+    yield from extend(list(range(fixed)))
 
 
-def redundant_prefixes(group, order):
+def automorphisms(A, most=10000):
+    """The automorphism group; where it has more than `most` elements, a subgroup that has not.
+
+    That is the first of the stabilizers of 0, of 0 and 1, ... to be small enough. All that is
+    asked of the group here is that it is one.
+    """
+    for fixed in range(len(A) + 1):
+        group = list(itertools.islice(each_automorphism(A, fixed), int(most) + 1))
+        if len(group) <= most:
+            return group
+    raise AssertionError("the last stabilizer is the identity alone")
+
+
+def least_in_orbit(v, group):
+    """Whether no element of the group takes v to a smaller vertex."""
+    return min(g[v] for g in group) == v
+
+
+def stabilizer(group, v):
+    """The elements that fix v."""
+    return [g for g in group if g[v] == v]
+
+
+def redundant_prefixes(group, order, most=50000):
     """Beginnings (tuples of vertices) that a perm need not have, given the automorphism group.
 
     For an automorphism g, perm and g o perm give the same T, so of each orbit of orderings one
@@ -116,20 +214,40 @@ def redundant_prefixes(group, order):
     orbit under the automorphisms that fix perm[0 .. m-1]: otherwise such a one makes it less.
     The beginnings returned are those where this fails for the first time at their last entry.
     No case changes its verdict: dT depends on perm through T only.
+
+    Where most vertices are fixed there is no end of beginnings, so longer ones are left out when
+    there would be more than `most` to look at: each of them may be had or not.
     """
+    redundant, level = [], [((), group)]
+    while level and len(level) * order <= most:
+        longer = []
+        for prefix, fixing in level:
+            for v in range(order):
+                if v in prefix:
+                    continue
+                if not least_in_orbit(v, fixing):
+                    redundant.append((*prefix, v))
+                elif len(still := stabilizer(fixing, v)) > 1:
+                    longer.append(((*prefix, v), still))
+        level = longer
+    return redundant
 
-    def extend(prefix, fixing):
-        if len(fixing) == 1:
-            return
-        for v in range(order):
-            if v in prefix:
-                continue
-            if min(g[v] for g in fixing) < v:
-                yield (*prefix, v)
-            else:
-                yield from extend((*prefix, v), [g for g in fixing if g[v] == v])
 
-    return list(extend((), group))
+def cubes(group, order, depth):
+    """The beginnings of length depth that are not redundant, in lexicographic order.
+
+    Each ordering of depth vertices is an image of exactly one of them; that one has as many
+    images as the group has elements, divided by those that fix it.
+    """
+    level = [((), group)]
+    for _ in range(depth):
+        level = [
+            ((*prefix, v), stabilizer(fixing, v))
+            for prefix, fixing in level
+            for v in range(order)
+            if v not in prefix and least_in_orbit(v, fixing)
+        ]
+    return [prefix for prefix, _ in level]
 
 
 # --- the mathematics, by definition -----------------------------------------------------------
@@ -173,25 +291,50 @@ def rank_gf2(matrix):
     return int(rank)
 
 
-def faults_in_witness(A, r, J, perm, Y):
-    """What is wrong with (perm, Y) as an answer to case J: sentences, none if it is right.
+# The checks below use nothing of the encodings: the boundary comes from its definition, not from
+# the formula.
 
-    Uses nothing of the encoding: the boundary comes from its definition, not from the formula.
-    """
-    n = len(A) - 1
+
+def faults_in_ordering(A, r, perm):
+    """What is wrong with perm as an ordering of boundary rank <= r: sentences, none if right."""
     if sorted(perm) != list(range(len(A))):
-        return [f"not a permutation of 0..{n}: {perm}"]
+        return [f"not a permutation of 0..{len(A) - 1}: {perm}"]
+    rank = rank_gf2(boundary(permuted(A, perm)))
+    return [f"the boundary has rank {rank}, which is more than {r}"] if rank > r else []
+
+
+def faults_in_witness(A, r, J, perm, Y):
+    """What is wrong with (perm, Y) as an answer to case J of gauge: sentences, none if right."""
+    n = len(A) - 1
+    faults = faults_in_ordering(A, r, perm)
+    if sorted(perm) != list(range(len(A))):
+        return faults
     if len(Y) != n or any(len(row) != len(J) for row in Y):
         return [f"Y is not a {n} x {len(J)} matrix"]
-    faults, B = [], boundary(permuted(A, perm))
-    columns = range(len(J))
+    B, columns = boundary(permuted(A, perm)), range(len(J))
     product = [[sum(B[u][w] * Y[w][c] for w in range(n)) % 2 for c in columns] for u in range(n)]
     if any(any(row) for row in product):
         faults.append("boundary * Y is not zero")
     if any(Y[j][c] != int(b == c) for b, j in enumerate(J) for c in columns):
         faults.append("Y restricted to the rows J is not the identity")
-    if rank_gf2(B) > r:
-        faults.append(f"the boundary has rank {rank_gf2(B)}, which is more than {r}")
+    return faults
+
+
+def faults_in_form(A, r, begin, perm, W):
+    """What is wrong with (perm, W) as an answer of form or prefix: sentences, none if right.
+
+    Row u of W is u_1[u], v_1[u], u_2[u], ...; W is None where there are no such vectors.
+    """
+    faults = faults_in_ordering(A, r, perm)
+    if list(perm[: len(begin)]) != list(begin):
+        faults.append(f"the ordering does not begin with {list(begin)}")
+    if faults or W is None:
+        return faults
+    B = boundary(permuted(A, perm))
+    for u, v in itertools.product(range(len(B)), repeat=int(2)):
+        planes = range(0, len(W[u]), 2)
+        if B[u][v] != sum(W[u][i] * W[v][i + 1] + W[u][i + 1] * W[v][i] for i in planes) % 2:
+            faults.append(f"entry {u},{v} of the boundary is not that of the vectors' sum")
     return faults
 
 
@@ -242,6 +385,16 @@ class Formula:
     def clause(self, *literals):
         """At least one of the literals holds."""
         self.clauses.append([int(literal) for literal in literals])
+
+    def either(self, a, b):
+        """A variable that is true iff a or b is; a may be None, which is false."""
+        if a is None:
+            return b
+        c = self.new()
+        self.clause(-a, c)
+        self.clause(-b, c)
+        self.clause(a, b, -c)
+        return c
 
     def sum_is_zero(self, variables):
         """The sum over GF(2) of the variables is zero."""
@@ -335,9 +488,8 @@ def solver_class():
     return Solver
 
 
-def solve_case(A, J, forbidden=(), threads=1):
-    """A witness (perm, Y) of case J, as the solver has it and not yet verified, or None."""
-    formula, x, Y = encode_case(A, J, forbidden)
+def solve(formula, threads):
+    """The formula's value function on variables, 0 or 1; None when it cannot be satisfied."""
     solver = solver_class()(threads=int(threads))
     for clause in formula.clauses:
         solver.add_clause(clause)
@@ -345,19 +497,150 @@ def solve_case(A, J, forbidden=(), threads=1):
         solver.add_xor_clause(variables, False)
     satisfiable, model = solver.solve()
     if satisfiable is None:
-        raise RuntimeError(f"the solver gave up on J = {J}")
+        raise RuntimeError("the solver gave up")
     if not satisfiable:
         return None
+    # A variable that no clause mentions may be missing from the model: either value will do.
+    return lambda variable: int(variable < len(model) and bool(model[variable]))
 
-    def value(variable):
-        # A variable that no clause mentions may be missing from the model: either value will do.
-        return int(variable < len(model) and bool(model[variable]))
 
-    perm = [u for row in x for u, variable in enumerate(row) if value(variable)]
+def ordering_in(value, x):
+    """The vertices that the model has at the positions, one after the other."""
+    return [u for row in x for u, variable in enumerate(row) if value(variable)]
+
+
+def solve_case(A, J, forbidden=(), threads=1):
+    """A witness (perm, Y) of case J, as the solver has it and not yet verified, or None."""
+    formula, x, Y = encode_case(A, J, forbidden)
+    value = solve(formula, threads)
+    if value is None:
+        return None
     kernel = [[int(u == j) for j in J] for u in range(len(A) - 1)]
     for (k, c), variable in Y.items():
         kernel[k][c] = value(variable)
-    return perm, kernel
+    return ordering_in(value, x), kernel
+
+
+# --- form ---------------------------------------------------------------------------------------
+
+
+def encode_planes(formula, T, planes):
+    """Demand that dT is the sum of that many hyperbolic planes; returns W, n x 2 planes."""
+    order = len(T)
+    W = formula.new_matrix(order - 1, 2 * planes)
+    for u, v in itertools.combinations(range(order - 1), 2):
+        terms = [T[i][j] for i, j in boundary_terms(order, u, v)]
+        for i in range(0, 2 * planes, 2):
+            terms += [formula.product(W[u][i], W[v][i + 1]), formula.product(W[u][i + 1], W[v][i])]
+        formula.sum_is_zero(terms)
+    return W
+
+
+def encode_normal_planes(formula, W):
+    """Leave of all W with the same sum of planes one: what the symplectic group moves is fixed.
+
+    Elimination with the first entry that is not zero as pivot gives every alternating matrix B
+    of rank <= 2h exactly one form.  Let (k, l), k < l, be the first pair in lexicographic order
+    with B[k][l] = 1; u is row l of B and v is row k; B + u v^T + v u^T is zero in the rows and
+    columns k and l and has rank 2 less; go on with that.  So (u, v)[j] = (0, 0) for j < k, it is
+    (1, 0) at k; v[j] = 0 for j < l, and (u, v)[l] = (0, 1); all later planes are zero up to k,
+    and at l.  Conversely vectors like that, or all zero, are the ones which elimination finds.
+    """
+    for first in range(0, len(W[0]), 2):
+        some_u = some_v = None  # whether u, v are anything but zero before this row
+        for row in W:
+            u, v, later = row[first], row[first + 1], row[first + 2 :]
+            formula.clause(-v, *([some_u] if some_u else []))
+            formula.clause(-u, -v, *([some_v] if some_v else []))
+            for variable in later:
+                formula.clause(-variable, *([some_u] if some_u else []))
+                formula.clause(-variable, -v, *([some_v] if some_v else []))
+            some_u, some_v = formula.either(some_u, u), formula.either(some_v, v)
+        formula.clause(-some_u, some_v)
+
+
+def encode_reversal(formula, T):
+    """Of an ordering and its reverse leave one: that whose first row of T is not the smaller.
+
+    Reversed positions reverse the rows and columns of T, and d_k becomes d_(N-1-k) reversed: so
+    dT is reversed as a whole and keeps its rank.  Automorphisms leave T as it is, so this may
+    be demanded beside what they leave.  It moves solutions from one case to another.
+    """
+    n = len(T) - 1
+    equal = None  # whether the rows agree up to here
+    for j in range(1, n + 1):
+        ours, theirs = T[0][j], T[n][n - j]
+        if ours == theirs:  # the entry between the ends
+            continue
+        formula.clause(ours, -theirs, *([-equal] if equal else []))
+        before, equal = equal, formula.new()
+        for a, b in ((ours, theirs), (-ours, -theirs)):
+            formula.clause(equal, -a, -b, *([-before] if before else []))
+
+
+def encode_form(A, planes, begin=(), forbidden=(), normal=True, reversal=False):
+    """The formula of a case of form, with its x and W."""
+    formula = Formula()
+    x, T = encode_ordering(formula, A)
+    W = encode_planes(formula, T, planes)
+    if normal and planes:
+        encode_normal_planes(formula, W)
+    if reversal:
+        encode_reversal(formula, T)
+    for prefix in forbidden:
+        formula.clause(*[-x[i][v] for i, v in enumerate(prefix)])
+    for position, vertex in enumerate(begin):
+        formula.clause(x[position][vertex])
+    return formula, x, W
+
+
+# --- prefix -------------------------------------------------------------------------------------
+
+
+def rank_of_words(words):
+    """Rank over GF(2) of rows given as words of bits."""
+    basis = []
+    for word in words:
+        for member in basis:
+            word = min(word, operator.xor(word, member))
+        if word:
+            basis.append(word)
+    return int(len(basis))
+
+
+def orderings(A, r, begin=(), group=None):
+    """Yield (perm, rank of its dT) for the orderings of boundary rank <= r that begin so.
+
+    One for each class under group, the least, as in redundant_prefixes: so `begin` must be one of
+    the cubes. The vertex at position p decides column p-1 of dT down to the diagonal, and a
+    submatrix has at most the rank of the whole matrix.
+    """
+    order = len(A)
+    terms = [[boundary_terms(order, u, v) for u in range(v)] for v in range(order - 1)]
+
+    def extend(perm, words, rank, fixing):
+        place = len(perm)
+        if place == order:
+            yield perm, rank
+            return
+        for v in begin[place : place + 1] if place < len(begin) else range(order):
+            if v in perm or not (len(fixing) == 1 or least_in_orbit(v, fixing)):
+                continue
+            longer, grown, its_rank = [*perm, v], words, rank
+            if place:
+                bit, column, grown = ONE << int(place - 1), ZERO, [*words]
+                for u, pairs in enumerate(terms[place - 1]):
+                    if sum(A[longer[i]][longer[j]] for i, j in pairs) % 2:
+                        grown[u] += bit
+                        column += ONE << u
+                grown.append(column)
+                its_rank = rank_of_words(grown)
+                if its_rank > r:
+                    continue
+            still = stabilizer(fixing, v) if len(fixing) > 1 else fixing
+            yield from extend(longer, grown, its_rank, still)
+
+    yield from extend([], [], ZERO, automorphisms(A) if group is None else group)
 
 
 # --- log, state file, stop file -----------------------------------------------------------------
@@ -470,62 +753,237 @@ def heartbeat(seconds, place):
             thread.join()
 
 
+# --- questions ----------------------------------------------------------------------------------
+#
+# What a partition goes through: `total` cases, of which `answer` settles one. It returns what the
+# DONE line says of it, and a witness or None; `faults` checks the witness, `place` and `lines`
+# are what the stop file and the log say of it.
+
+
+class Gauge:
+    """The cases J."""
+
+    def __init__(self, A, rank, threads):
+        self.A, self.rank, self.threads = A, rank, threads
+        self.n = len(A) - 1
+        self.total = math.comb(self.n, rank)
+        self.forbidden = redundant_prefixes(automorphisms(A), len(A))
+
+    def answer(self, gidx):
+        J = subset_at(self.n, self.n - self.rank, gidx)
+        witness = solve_case(self.A, J, self.forbidden, self.threads)
+        return f"sat={witness is not None}", witness and (J, *witness)
+
+    def faults(self, J, perm, Y):
+        return faults_in_witness(self.A, self.rank, J, perm, Y)
+
+    def lines(self, J, perm, Y):
+        return f"J = {J}", f"Kernel basis Y, by rows: {Y}"
+
+
+class Form:
+    """The cubes, each one formula."""
+
+    def __init__(self, A, rank, threads, depth):
+        self.A, self.rank, self.threads = A, rank, threads
+        self.group = automorphisms(A)
+        self.cubes = cubes(self.group, len(A), depth)
+        self.total = len(self.cubes)
+        self.forbidden = redundant_prefixes(self.group, len(A))
+
+    def answer(self, gidx):
+        begin = self.cubes[gidx]
+        witness = self.search(begin)
+        return f"sat={witness is not None}", witness and ([*begin], *witness)
+
+    def search(self, begin):
+        """An ordering that begins so, not yet verified, and its vectors; or None."""
+        formula, x, W = encode_form(self.A, self.rank // 2, begin, self.forbidden)
+        value = solve(formula, self.threads)
+        return value and (ordering_in(value, x), [[value(bit) for bit in row] for row in W])
+
+    def faults(self, begin, perm, W):
+        return faults_in_form(self.A, self.rank, begin, perm, W)
+
+    def lines(self, begin, perm, W):
+        return f"cube = {begin}", f"Vectors u, v of the form, by rows: {W}"
+
+
+class Prefix(Form):
+    """The cubes, each searched through."""
+
+    def search(self, begin):
+        found = next(orderings(self.A, self.rank, begin, self.group), None)
+        return found and (found[0], None)
+
+    def lines(self, begin, perm, W):
+        return f"cube = {begin}", "No vectors: the search needs none"
+
+
+class Exact:
+    """How many of the N! orderings have which rank, for all ranks <= r, cube by cube."""
+
+    def __init__(self, name, A, rank, depth):
+        self.name, self.A, self.rank = name, A, rank
+        self.group = automorphisms(A)
+        self.cubes = cubes(self.group, len(A), depth)
+        self.total = len(self.cubes)
+
+    def answer(self, gidx):
+        found = orderings(self.A, self.rank, self.cubes[gidx], self.group)
+        ranks = collections.Counter(rank for _, rank in found)
+        return tally({(self.name, rank): ranks[rank] * len(self.group) for rank in ranks}), None
+
+
+class Sample:
+    """The ranks of orderings drawn at random, a batch of one graph after a batch of the other."""
+
+    def __init__(self, graphs, samples, batch, seed):
+        self.graphs, self.samples, self.batch, self.seed = graphs, samples, batch, seed
+        self.total = len(graphs) * -(-samples // batch)
+        array_library()
+
+    def answer(self, gidx):
+        (name, A), turn = self.graphs[gidx % len(self.graphs)], gidx // len(self.graphs)
+        size = min(self.batch, self.samples - turn * self.batch)
+        counts = collections.Counter(sampled_ranks(A, size, self.seed, gidx).tolist())
+        return tally({(name, rank): counts[rank] for rank in counts}), None
+
+
+def tally(counts):
+    """What a DONE line says of counts {(graph, rank): orderings}; `sagequeue progress` adds up."""
+    pairs = (f"{name}:{rank}:{counts[name, rank]}" for name, rank in sorted(counts))
+    return f"tally={','.join(pairs) or '-'}"
+
+
+# --- ranks of many orderings at once --------------------------------------------------------------
+
+
+def array_library():
+    """NumPy; UsageError when it is not installed."""
+    try:
+        import numpy
+    except ImportError as error:
+        raise UsageError(
+            f"--samples needs NumPy, which cannot be imported by {sys.executable} ({error}); install"
+            " it with `python -m pip install numpy`"
+        ) from error
+    return numpy
+
+
+def sampled_ranks(A, size, seed, batch):
+    """Boundary ranks of `size` random orderings, an array: the batch of that number and seed.
+
+    Sorting random words gives the orderings. The generator's raw words, unlike NumPy's
+    distributions, are the same in every release.
+    """
+    numpy = array_library()
+    generator = numpy.random.PCG64(numpy.random.SeedSequence([int(seed), int(batch)]))
+    keys = generator.random_raw(int(size) * len(A)).reshape(int(size), len(A))
+    return ranks_of_orderings(A, numpy.argsort(keys, axis=int(1), kind="stable"))
+
+
+def ranks_of_orderings(A, perms):
+    """Boundary ranks of orderings, an array (orderings x vertices) of vertices."""
+    numpy = array_library()
+    order, one = len(A), numpy.uint64(int(1))
+    neighbours = numpy.array(
+        [sum(int(entry) << v for v, entry in enumerate(row)) for row in A], dtype=numpy.uint64
+    )
+    vertex = [numpy.ascontiguousarray(column).astype(numpy.uint64) for column in perms.T]
+    word = [neighbours[column] for column in perms.T]
+    T = [
+        [None if i == j else numpy.right_shift(word[i], vertex[j]) & one for j in range(order)]
+        for i in range(order)
+    ]
+    rows = [numpy.zeros(len(perms), dtype=numpy.uint64) for _ in range(order - 1)]
+    for u, v in itertools.combinations(range(order - 1), int(2)):
+        entry = numpy.zeros(len(perms), dtype=numpy.uint64)
+        for i, j in boundary_terms(order, u, v):
+            numpy.bitwise_xor(entry, T[i][j], out=entry)
+        rows[u] |= numpy.left_shift(entry, numpy.uint64(int(v)))
+        rows[v] |= numpy.left_shift(entry, numpy.uint64(int(u)))
+    return ranks_of_words(rows)
+
+
+def ranks_of_words(rows):
+    """Ranks over GF(2) of many matrices at once; rows[u] has everybody's row u, bits in a word.
+
+    Row after row becomes everybody's pivot, at its lowest bit, and that bit is cleared from the
+    rows below: so the rows that are not zero when their turn comes are as many as the rank.
+    """
+    numpy = array_library()
+    zero, one = (numpy.uint64(int(bit)) for bit in (0, 1))
+    ranks = numpy.zeros(len(rows[0]), dtype=numpy.int64)
+    for u, row in enumerate(rows):
+        lowest = row & (~row + one)
+        ranks += row.astype(bool)
+        for other in rows[u + 1 :]:
+            numpy.bitwise_xor(other, numpy.where(other & lowest, row, zero), out=other)
+    return ranks
+
+
 # --- the scan -----------------------------------------------------------------------------------
 
 
-def report_solution(args, place, J, perm, Y, rank):
+def report_solution(args, question, place, subject, perm, extra):
     """Print the verified witness and close the stop gate; on return both are on the disk."""
-    say(f"SAT found for J = {J}")
+    told, detail = question.lines(subject, perm, extra)
+    say(f"SAT found for {told}")
     say(f"Found perm: {perm}")
-    say(f"Verified boundary rank: {rank}")
+    say(f"Verified boundary rank: {rank_gf2(boundary(permuted(question.A, perm)))}")
     if args.want_solution:
-        say(f"Kernel basis Y, by rows: {Y}")
+        say(detail)
     secure_output()
     if args.stop_file:
-        listed_J, listed_perm = (str(numbers).replace(" ", "") for numbers in (J, perm))
-        add_to_stop_file(args.stop_file, f"SAT {place} J={listed_J} perm={listed_perm}")
+        name, numbers = (part.replace(" ", "") for part in told.split("=", 1))
+        listed = str(perm).replace(" ", "")
+        add_to_stop_file(args.stop_file, f"SAT {place} {name}={numbers} perm={listed}")
 
 
-def scan(args, A, cases, total):
-    """Solve the cases (range of gidx) one after the other; returns the exit code.
+def scan(args, question, cases):
+    """Settle the cases (range of gidx) one after the other; returns the exit code.
 
     The state file advances only after a case's answer is settled and, for a solution, after the
     witness is verified, printed and safe: a crash in between repeats a case and loses nothing.
     """
-    n, stride = len(A) - 1, args.stride
+    stride = args.stride
     last, todo = None, cases
     if args.resume:
-        last = read_state(args.state_file, stride, args.offset, total)
+        last = read_state(args.state_file, stride, args.offset, question.total)
         if last is not None:
             todo = cases[cases.index(last) + 1 :]
-    forbidden = redundant_prefixes(automorphisms(A), len(A))
     for gidx in todo:
         if args.stop_file and os.path.exists(args.stop_file):
             done = "none" if last is None else last
             log(f"STOP  stop file present: {args.stop_file}; last gidx done={done}")
             return 0
-        local, J = (gidx - args.offset) // stride, subset_at(n, n - args.rank, gidx)
+        local = (gidx - args.offset) // stride
         where = f"gidx={gidx} local={local} off={args.offset} stride={stride}"
         shown = local % args.progress_every == 0
         if shown:
             log(f"START {where}")
         began = time.monotonic()
         with heartbeat(args.heartbeat, where):
-            witness = solve_case(A, J, forbidden, args.threads)
+            note, witness = question.answer(gidx)
         if witness:
-            perm, Y = witness
-            faults = faults_in_witness(A, args.rank, J, perm, Y)
+            faults = question.faults(*witness)
             if faults:
-                say(f"WITNESS REJECTED {where} J={J} perm={perm}: {'; '.join(faults)}")
+                subject, perm, _ = witness
+                told, _ = question.lines(*witness)
+                say(f"WITNESS REJECTED {where} {told} perm={perm}: {'; '.join(faults)}")
                 return EXIT_UNVERIFIED
             place = f"gidx={gidx} off={args.offset} stride={stride}"
-            report_solution(args, place, J, perm, Y, rank_gf2(boundary(permuted(A, perm))))
-        if args.scan_all_J:
+            report_solution(args, question, place, *witness)
+        done = f"DONE  {where} {note} dt={time.monotonic() - began:.3f}s"
+        if args.distribution:  # the line is the result: it is safe before the case is done with
+            log(done)
+            secure_output()
+        if args.scan:
             write_state(args.state_file, gidx)
         last = gidx
-        if shown or witness:
-            seconds = time.monotonic() - began
-            log(f"DONE  {where} sat={witness is not None} dt={seconds:.3f}s")
+        if not args.distribution and (shown or witness):
+            log(done)
         if witness:
             return 0
     log(f"COMPLETE off={args.offset} stride={stride} cases={len(cases)}")
@@ -567,28 +1025,82 @@ def selftest():
     witness = solve_case(A, J, forbidden)
     check("petersen r=4 gidx=0 is SAT", witness and not faults_in_witness(A, 4, J, *witness))
     check("petersen r=3 gidx=0 is UNSAT", solve_case(A, subset_at(9, 6, 0), forbidden) is None)
+    for r in (3, 4):
+        for method, question in METHODS.items():
+            asked = question(A, r, 1, 1)
+            _, answer = asked.answer(0)
+            right = answer and not asked.faults(*answer) if r == 4 else answer is None
+            check(f"petersen r={r} by {method}", right)
     if not failures:
         say("selftest OK")
     return EXIT_TROUBLE if failures else 0
 
 
+# --- least rank -----------------------------------------------------------------------------------
+
+
+def least_rank(args, A):
+    """Find the least boundary rank of any ordering, from below; returns the exit code."""
+    for rank in range(0, len(A), 2):
+        if rank > len(A) - 2:  # dT has N-1 rows: nothing to ask any more
+            perm = list(range(len(A)))
+            say(f"Found perm: {perm}")
+            say(f"LEAST RANK {rank_gf2(boundary(permuted(A, perm)))}, as of every ordering")
+            return 0
+        question = METHODS[args.method](A, rank, args.threads, args.cube_depth)
+        began, where = time.monotonic(), f"rank={rank}"
+        for gidx in range(question.total):
+            with heartbeat(args.heartbeat, f"{where} gidx={gidx}"):
+                _, witness = question.answer(gidx)
+            if not witness:
+                continue
+            faults = question.faults(*witness)
+            if faults:
+                say(f"WITNESS REJECTED {where} gidx={gidx} {witness[1]}: {'; '.join(faults)}")
+                return EXIT_UNVERIFIED
+            report_solution(args, question, f"{where} gidx={gidx}", *witness)
+            say(f"LEAST RANK {rank}")
+            return 0
+        seconds = time.monotonic() - began
+        log(f"REFUTED {where} cases={question.total} method={args.method} dt={seconds:.3f}s")
+    raise AssertionError("every ordering has a rank")
+
+
 # --- command line -------------------------------------------------------------------------------
 
 
-def arguments(argv):
-    """The parsed command line; argparse ends the process with exit code 2 when it is wrong."""
+METHODS = {"form": Form, "prefix": Prefix}  # and gauge, whose cases are others
+
+
+def parser():
+    """The command line's options."""
     # Defaults are strings, so that argparse makes ints of them and not Sage's preparser Integers.
-    parser = argparse.ArgumentParser(
+    command = argparse.ArgumentParser(
         description="Search a vertex ordering with boundary rank at most r, case by case.",
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("--graph", choices=sorted(GRAPHS))
-    add("--rank", type=int, metavar="R", help="0 .. N-2 for a graph on N vertices")
-    mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--scan_all_J", action="store_true", help="all cases of the partition")
-    mode.add_argument("--J", metavar="A,B,...", help="this one case; keeps no state file")
+    graph = command.add_argument_group("the graph, one of")
+    graph.add_argument("--graph", choices=sorted(GRAPHS), action="append")
+    graph.add_argument("--graph6", metavar="STRING", help="a graph in graph6 form")
+    graph.add_argument("--adjacency", metavar="FILE", help="rows of 0 and 1")
+    mode = command.add_argument_group("what to do, one of").add_mutually_exclusive_group(
+        required=True
+    )
+    every = "all cases of the partition"
+    mode.add_argument("--scan", "--scan_all_J", action="store_true", help=every)
+    mode.add_argument("--J", metavar="A,B,...", help="this one case of gauge; keeps no state file")
+    mode.add_argument("--min_rank", action="store_true", help="the least R that has an ordering")
+    many = "how many orderings have which rank: all, of rank <= R if given, or --samples of them"
+    mode.add_argument("--distribution", action="store_true", help=many)
     mode.add_argument("--selftest", action="store_true", help="check this script, in seconds")
+    add = command.add_argument
+    add("--rank", type=int, metavar="R", help="0 .. N-2 for a graph on N vertices")
+    add("--method", choices=["gauge", *METHODS], help="default: gauge; for --min_rank: form")
+    depth = "vertices that a case of form, prefix or a distribution begins with, default 2"
+    add("--cube_depth", type=int, metavar="D", help=depth)
+    add("--samples", type=int, metavar="M", help="random orderings of each graph")
+    add("--batch", type=int, metavar="B", help="random orderings a case, default 100000")
+    add("--seed", type=int, metavar="X", help="of the random orderings, default 0")
     add("--stride", type=int, default="1", metavar="S", help="number of partitions")
     add("--offset", type=int, default="0", metavar="K", help="this partition, 0 .. S-1")
     add("--resume", action="store_true", help="go on after the state file's case")
@@ -598,37 +1110,106 @@ def arguments(argv):
     add("--stop_file", metavar="PATH", help=gate)
     add("--progress_every", type=int, default="1", metavar="M", help="log every M-th case")
     add("--heartbeat", type=float, default="0", metavar="SECS", help="sign of life during a case")
-    add("--want_solution", action="store_true", help="print the kernel basis too")
+    add("--want_solution", action="store_true", help="print the kernel basis or the vectors too")
     add("--solver", choices=["sat"], default="sat")
     add("--sat_backend", choices=["auto", "cryptominisat"], default="auto", help="the same here")
-    args = parser.parse_args(argv)
+    return command
+
+
+def arguments(argv):
+    """The parsed command line; argparse ends the process with exit code 2 when it is wrong."""
+    command = parser()
+    args = command.parse_args(argv)
     if args.selftest:
         return args
-    if args.graph is None or args.rank is None:
-        parser.error("--graph and --rank are required")
-    if args.stride < 1:
-        parser.error(f"--stride {args.stride}: must be at least 1")
+    try:
+        args.graphs = graphs_asked_for(args)
+    except UsageError as error:
+        command.error(str(error))
+    refuse_nonsense(command, args)
+    _, A = args.graphs[0]
+    order, sampling = len(A), args.samples is not None
+    if args.method is None:
+        args.method = "form" if args.min_rank else "gauge"
+    if args.cube_depth is None:
+        args.cube_depth = min(2, order)
+    args.batch, args.seed = args.batch or 100000, args.seed or 0
+    if not 0 <= args.cube_depth <= order:
+        command.error(f"--cube_depth {args.cube_depth}: must be 0 .. {order} for this graph")
+    if args.distribution and args.rank is None and not sampling:
+        args.rank = order - 1
+    highest = order - 1 if args.distribution else order - 2  # at N-1 there is nothing to ask
+    if args.rank is not None and not 0 <= args.rank <= highest:
+        name = args.graphs[0][0]
+        command.error(f"--rank {args.rank}: impossible for {name}, must be 0 .. {highest}")
+    if args.J is not None:
+        args.J = subset_asked_for(command, args, order)
+    return args
+
+
+def graphs_asked_for(args):
+    """The graphs of the command line as (name, adjacency matrix); UsageError when there is none."""
+    given = [name for name in ("graph", "graph6", "adjacency") if getattr(args, name) is not None]
+    if len(given) != 1:
+        raise UsageError("one of --graph, --graph6 and --adjacency is required, and no more")
+    if args.graph:
+        if len(set(args.graph)) < len(args.graph):
+            raise UsageError("--graph: the same graph twice")
+        return [(name, GRAPHS[name]()) for name in args.graph]
+    A = from_graph6(args.graph6) if args.graph6 is not None else from_adjacency_file(args.adjacency)
+    digest = hashlib.sha256(repr([[int(entry) for entry in row] for row in A]).encode("ascii"))
+    return [(f"graph-{digest.hexdigest()[:8]}", A)]
+
+
+def refuse_nonsense(command, args):
+    """End with an error when options do not go together, or are out of range."""
+
+    def only_with(condition, option, what):
+        if getattr(args, option) not in (None, False) and not condition:
+            command.error(f"--{option} goes with {what} only")
+
+    sampling = args.samples is not None
+    only_with(args.distribution, "samples", "--distribution")
+    only_with(sampling, "batch", "--samples")
+    only_with(sampling, "seed", "--samples")
+    only_with(not args.distribution, "method", "--scan and --min_rank")
+    cubed = args.min_rank or (args.distribution and not sampling) or args.method in METHODS
+    only_with(cubed, "cube_depth", "form, prefix and exact distributions")
+    only_with(not args.min_rank and not sampling, "rank", "--scan, --J and exact distributions")
+    if len(args.graphs) > 1 and not sampling:
+        command.error("--graph: more than one goes with --samples only")
+    if args.rank is None and (args.scan or args.J is not None):
+        command.error("--rank is required")
+    if args.method in METHODS and args.J is not None:
+        command.error(f"--J is a case of gauge, and not of {args.method}")
+    if args.method == "gauge" and args.min_rank:
+        command.error("--min_rank: gauge is not for that; form and prefix are")
+    for name in ("samples", "batch", "stride", "progress_every"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            command.error(f"--{name} {value}: must be at least 1")
+    if args.seed is not None and args.seed < 0:
+        command.error(f"--seed {args.seed}: must be at least 0")
     if not 0 <= args.offset < args.stride:
-        parser.error(f"--offset {args.offset}: must be 0 .. {args.stride - 1} for this stride")
-    if args.progress_every < 1:
-        parser.error(f"--progress_every {args.progress_every}: must be at least 1")
+        command.error(f"--offset {args.offset}: must be 0 .. {args.stride - 1} for this stride")
     if not (math.isfinite(args.heartbeat) and 0 <= args.heartbeat <= threading.TIMEOUT_MAX):
-        parser.error(f"--heartbeat {args.heartbeat}: must be a number of seconds, 0 for none")
-    order = len(GRAPHS[args.graph]())
-    if not 0 <= args.rank <= order - 2:  # at N-1 there is nothing to ask: dT has N-1 rows
-        parser.error(f"--rank {args.rank}: impossible for {args.graph}, must be 0 .. {order - 2}")
-    if args.J is None:
-        return args
-    if args.resume or args.state_file or args.stride > 1:
-        parser.error("--J is one case: it takes no --stride, --offset, --resume or --state_file")
+        command.error(f"--heartbeat {args.heartbeat}: must be a number of seconds, 0 for none")
+    if args.J is not None or args.min_rank:
+        mode = "--J is one case" if args.J is not None else "--min_rank is one question"
+        if args.resume or args.state_file or args.stride > 1:
+            command.error(f"{mode}: it takes no --stride, --offset, --resume or --state_file")
+
+
+def subset_asked_for(command, args, order):
+    """The subset J of the command line, in increasing order."""
     size = order - 1 - args.rank
     try:
-        args.J = sorted(int(part) for part in args.J.split(","))
+        J = sorted(int(part) for part in args.J.split(","))
     except ValueError:
-        parser.error(f"--J {args.J}: must be integers separated by commas")
-    if len(set(args.J)) != size or len(args.J) != size or not set(args.J) <= set(range(order - 1)):
-        parser.error(f"--J {args.J}: must be {size} different integers of 0 .. {order - 2}")
-    return args
+        command.error(f"--J {args.J}: must be integers separated by commas")
+    if len(set(J)) != size or len(J) != size or not set(J) <= set(range(order - 1)):
+        command.error(f"--J {args.J}: must be {size} different integers of 0 .. {order - 2}")
+    return J
 
 
 def solver_threads():
@@ -639,6 +1220,22 @@ def solver_threads():
     return int(text)
 
 
+def question_asked(args):
+    """The question that the command line puts, and the stem of its state files' default name."""
+    name, A = args.graphs[0]
+    if args.samples is not None:
+        names = "-".join(name for name, _ in args.graphs)
+        stem = f"state_{names}_samples{args.samples}_batch{args.batch}_seed{args.seed}"
+        return Sample(args.graphs, args.samples, args.batch, args.seed), stem
+    if args.distribution:
+        stem = f"state_{name}_ranks{args.rank}_depth{args.cube_depth}"
+        return Exact(name, A, args.rank, args.cube_depth), stem
+    if args.method == "gauge":
+        return Gauge(A, args.rank, args.threads), f"state_{name}_r{args.rank}"
+    stem = f"state_{name}_{args.method}_r{args.rank}_depth{args.cube_depth}"
+    return METHODS[args.method](A, args.rank, args.threads, args.cube_depth), stem
+
+
 def main(argv):
     """Run the command line; returns the exit code."""
     args = arguments(argv)
@@ -647,19 +1244,21 @@ def main(argv):
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         args.threads = solver_threads()
-        solver_class()
+        if args.selftest or not (args.distribution or args.method == "prefix"):
+            solver_class()
         if args.selftest:
             return selftest()
-        A = GRAPHS[args.graph]()
-        n = len(A) - 1
-        total = math.comb(n, args.rank)
-        if args.scan_all_J:
-            name = f"state_{args.graph}_r{args.rank}_stride{args.stride}_off{args.offset}.txt"
-            beside_script = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), name)
-            args.state_file = os.path.abspath(args.state_file or beside_script)
-            return scan(args, A, range(args.offset, total, args.stride), total)
-        args.offset, gidx = 0, index_of_subset(n, args.J)
-        return scan(args, A, range(gidx, gidx + 1), total)
+        if args.min_rank:
+            return least_rank(args, args.graphs[0][1])
+        question, stem = question_asked(args)
+        if args.J is not None:
+            args.offset, gidx = 0, index_of_subset(question.n, args.J)
+            return scan(args, question, range(gidx, gidx + 1))
+        args.scan = True
+        name = f"{stem}_stride{args.stride}_off{args.offset}.txt"
+        beside_script = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), name)
+        args.state_file = os.path.abspath(args.state_file or beside_script)
+        return scan(args, question, range(args.offset, question.total, args.stride))
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
