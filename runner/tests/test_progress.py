@@ -345,6 +345,8 @@ def test_the_json_shape(config: Config, spool: Spool, put: Put) -> None:
         "gate",
         "partitions",
         "findings",
+        "tally",
+        "tally_cases",
     ]
     assert (shape["jobset"], shape["stride"], shape["workers"]) == ("demo", 4, 2)
     assert (shape["cases_done"], shape["cases_total"], shape["gate"]) == (2, 10, "why")

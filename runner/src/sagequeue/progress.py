@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sagequeue import findings, regular, retry
+from sagequeue import tally as tallies
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt
 from sagequeue.jobs import Job, JobState, job_name, printable
@@ -54,7 +55,8 @@ class Survey:
     """A jobset at one moment.
 
     `workers` is how many are configured, `workers_alive` how many run; `eta_seconds` is a range,
-    None when nothing is known of it or nobody works.
+    None when nothing is known of it or nobody works. `tally` is what the cases counted, by name and
+    value, and `tally_cases` in how many of them; empty and 0 for a workload that counts nothing.
     """
 
     jobset: str
@@ -68,6 +70,8 @@ class Survey:
     gate: str | None
     partitions: list[Partition]
     findings: list[dict[str, Any]] = field(default_factory=list)
+    tally: dict[str, dict[int, int]] = field(default_factory=dict)
+    tally_cases: int = 0
 
 
 def survey(config: Config) -> Survey:
@@ -85,6 +89,7 @@ def survey(config: Config) -> Survey:
     locks = config.run_dir.glob("worker-*.lock")
     alive = sum(is_locked(path) for path in locks)
     gate = gate_reason(config)
+    tally, tally_cases = _tally(config, partitions)
     return Survey(
         jobset=config.jobset,
         stride=config.stride,
@@ -99,6 +104,8 @@ def survey(config: Config) -> Survey:
         gate=gate,
         partitions=partitions,
         findings=findings.read(config),
+        tally={name: dict(counts) for name, counts in tally.items()},
+        tally_cases=tally_cases,
     )
 
 
@@ -172,15 +179,34 @@ def _worker(spool: Spool, name: str) -> str | None:
     return read_owner(path).get("OWNER_WORKER_ID") if orphan_reason(path) is None else None
 
 
-def _case_seconds(log: Path) -> list[float]:
-    """How long the last cases took, from the end of a log."""
+def _end(log: Path) -> bytes:
+    """The end of a log; nothing of one that is not there."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            tail = file.read().decode("utf-8", errors="replace")
+            return file.read()
     except OSError:
-        return []
+        return b""
+
+
+def _case_seconds(log: Path) -> list[float]:
+    """How long the last cases took, from the end of a log."""
+    tail = _end(log).decode("utf-8", errors="replace")
     return [float(match[1]) for line in tail.split("\n") if (match := _DONE.match(line))]
+
+
+def _tally(config: Config, partitions: list[Partition]) -> tuple[tallies.Tally, int]:
+    """What all partitions counted. Whole logs are read, but of a workload that counts only."""
+    total: tallies.Tally = {}
+    cases = 0
+    for p in partitions:
+        if p.last_gidx is None or b" tally=" not in _end(Path(p.log)):
+            continue
+        logs = [Path(f"{p.log}.1"), Path(p.log)]
+        part, counted = tallies.read(logs, p.offset, config.stride, p.last_gidx)
+        tallies.add(total, part)
+        cases += counted
+    return total, cases
 
 
 def _last_activity(*paths: Path | None) -> str | None:

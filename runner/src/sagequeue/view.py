@@ -48,7 +48,9 @@ def draw(settings: Config, facts: Survey) -> RenderableType:
     lines += [Text(text, style="yellow") for text in _standstill(settings, facts)]
     lines += [_table(facts), *_failures(settings, facts)]
     lines += [finding_text(finding) for finding in facts.findings]
-    if not facts.findings:
+    if facts.tally_cases:
+        lines.append(_tally_table(facts))
+    elif not facts.findings:
         through = facts.cases_total is not None and facts.cases_done == facts.cases_total
         lines.append(Text(f"found: nothing{' in all cases' if through else ' so far'}"))
     return Group(*lines)
@@ -101,6 +103,25 @@ def _table(facts: Survey) -> RenderableType:
         return table
     hidden = len(facts.partitions) - len(shown)
     return Group(table, Text(f"... and {hidden} more partitions (--json has them all)"))
+
+
+def _tally_table(facts: Survey) -> RenderableType:
+    """How often each value was counted, a column for each name."""
+    names = sorted(facts.tally)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("counted", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+        table.add_column("%", justify="right")
+    totals = {name: sum(facts.tally[name].values()) for name in names}
+    for value in sorted({value for counts in facts.tally.values() for value in counts}):
+        cells = [str(value)]
+        for name in names:
+            count = facts.tally[name].get(value, 0)
+            cells += [f"{count:,}", f"{100 * count / totals[name]:.5g}"] if count else ["-", ""]
+        table.add_row(*cells)
+    table.add_row("all", *(cell for name in names for cell in (f"{totals[name]:,}", "")))
+    return Group(Text(f"tally of {facts.tally_cases} cases:"), table)
 
 
 def _ago(moment: str | None) -> str:

@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 from unittest import mock
 
 from sagequeue import config as configuration
-from sagequeue import container, execution, findings, jobs, keyvalue, owner, progress, view
+from sagequeue import container, execution, findings, jobs, keyvalue, owner, progress, tally, view
 from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError, MalformedJob, SagequeueError, StateCorrupt
 from sagequeue.logs import Logs
@@ -143,6 +143,16 @@ def stop_file(data: bytes) -> None:
     assert reason is not None
     assert "\n" not in reason
     harmless(reason)
+
+
+@target
+def tally_of_a_log(data: bytes) -> None:
+    log = CONFIG.log_file(0)
+    log.write_bytes(data)
+    counted, cases = tally.read([log], 0, 8, 79)
+    assert cases <= 10
+    assert all(n >= 0 for counts in counted.values() for n in counts.values())
+    harmless(*counted)
 
 
 @target

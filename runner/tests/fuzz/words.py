@@ -5,7 +5,12 @@ _TEXTS = [
     *("EXECUTION=ab", "LOG_START=", "GIDX=3", "RC=137", "RC=", "OWNER_PID=1", "OWNER_START=5", "="),
     *("EXECUTION=ab\nLOG_START=-1\n", "EXECUTION=ab\nLOG_START=0\nPID=7\nRC=0\n"),
     *("SCRIPT=", "SAGE_BASE_ARGS=", "LOG_PREFIX=", "STATE_DIR=/", "WORKERS=", "TOTAL_CASES="),
-    *("[now] START gidx=3 off=3", "[now] DONE gidx=3 dt=4.5s", "SAT found for J = [0]"),
+    *(
+        "[now] START gidx=3 off=3",
+        "[now] DONE gidx=3 dt=4.5s",
+        "[now] DONE gidx=8 tally=a:1:2,",
+        "SAT found for J = [0]",
+    ),
     *("FOUND x=1", "Found perm: [1,0]", "Verified rank: ", "Found lines: 1", "FOUND "),
     *('{"offset": 1, "lines":', "7}", "null}", "[1]}", "../", "/../../etc", "$(id)", " " * 40),
     *('"', "\\", "'", "#", "\r\n", "\n", "\n\n", "\t", "`"),

@@ -1,0 +1,83 @@
+"""What cases count is added up over partitions, each case once."""
+
+import io
+import json
+from pathlib import Path
+
+from rich.console import Console
+from sagequeue import progress, tally, view
+from sagequeue.config import Config
+from sagequeue.progress import survey
+from sagequeue.spool import Spool
+
+
+def done(gidx: int, told: str) -> str:
+    return f"[t] DONE  gidx={gidx} local=0 off=0 stride=4 {told} dt=0.5s\n"
+
+
+def write(config: Config, offset: int, last: int | None, *lines: str) -> None:
+    """A partition's log, and its state file."""
+    config.log_file(offset).write_text("".join(lines))
+    path = config.state_file(offset)
+    assert path is not None
+    if last is not None:
+        path.write_text(f"{last}\n")
+
+
+def test_the_cases_of_all_partitions_are_added_up(config: Config, spool: Spool) -> None:
+    write(config, 0, 4, done(0, "tally=rook:6:2,rook:8:10"), done(4, "tally=rook:8:5"))
+    write(config, 1, 1, done(1, "tally=shri:8:7"))
+    write(config, 2, 2, done(2, "tally=-"))
+    facts = survey(config)
+    assert facts.tally == {"rook": {6: 2, 8: 15}, "shri": {8: 7}}
+    assert facts.tally_cases == 4
+    shape = json.loads(json.dumps(progress.as_json(facts)))
+    assert shape["tally"] == {"rook": {"6": 2, "8": 15}, "shri": {"8": 7}}
+
+
+def test_a_case_done_twice_counts_once_and_the_last_line_holds(
+    config: Config, spool: Spool
+) -> None:
+    write(config, 0, 4, done(0, "tally=a:1:100"), done(4, "tally=a:1:1"), done(0, "tally=a:1:5"))
+    assert survey(config).tally == {"a": {1: 6}}
+
+
+def test_what_the_state_file_does_not_know_of_does_not_count(config: Config, spool: Spool) -> None:
+    write(config, 0, 0, done(0, "tally=a:1:1"), done(4, "tally=a:1:1"), done(1, "tally=a:1:1"))
+    write(config, 1, None, done(1, "tally=a:1:1"))
+    facts = survey(config)
+    assert (facts.tally, facts.tally_cases) == ({"a": {1: 1}}, 1)
+
+
+def test_a_log_that_was_moved_aside_still_counts(config: Config, spool: Spool) -> None:
+    write(config, 0, 8, done(4, "tally=a:2:1"), done(8, "tally=a:2:1"))
+    older = Path(f"{config.log_file(0)}.1")
+    older.write_text(done(0, "tally=a:2:1") + done(4, "tally=a:2:50"))
+    assert survey(config).tally == {"a": {2: 3}}
+
+
+def test_counts_beyond_any_machine_word_are_exact(config: Config, spool: Spool) -> None:
+    write(config, 0, 4, *(done(g, f"tally=a:4:{2**90}") for g in (0, 4)))
+    assert survey(config).tally == {"a": {4: 2**91}}
+
+
+def test_lines_that_are_none_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(
+        b"\xff tally=a:1:1\n[t] DONE  gidx=x tally=a:1:1\n[t] DONE  gidx=0 tally=\n"
+        b"[t] DONE  gidx=0 tally=a:-1:1,:1:1,a:1,a:1:\xff,a:2:3,a:b:c dt=1s\n"
+    )
+    assert tally.read([path, tmp_path / "none"], 0, 1, 5) == ({"a": {2: 3}}, 1)
+
+
+def test_progress_shows_a_column_for_each_name(config: Config, spool: Spool) -> None:
+    write(config, 0, 0, done(0, "tally=rook:6:250,rook:8:750"))
+    write(config, 1, 1, done(1, "tally=shri:8:1000000"))
+    out = io.StringIO()
+    Console(file=out, width=120, highlight=False).print(view.draw(config, survey(config)))
+    shown = [line.split() for line in out.getvalue().splitlines()]
+    assert ["counted", "rook", "%", "shri", "%"] in shown
+    assert ["6", "250", "25", "-"] in shown
+    assert ["8", "750", "75", "1,000,000", "100"] in shown
+    assert ["all", "1,000", "1,000,000"] in shown
+    assert "tally of 2 cases:" in out.getvalue()
