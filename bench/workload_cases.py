@@ -13,7 +13,6 @@ single cases of the 16-vertex graphs, each given up after --bound seconds.
 # ruff: noqa: N806 - matrices and sets have the capital names of the formulas
 
 import argparse
-import itertools
 import os
 import re
 import shutil
@@ -30,6 +29,7 @@ from types import ModuleType
 from typing import Any
 
 import pycryptosat
+from cnf import clauses_of_xor
 
 FILES = Path(__file__).resolve().parents[1] / "roles" / "jobset" / "files"
 SCRIPT = FILES / "rank_boundary_sat_v18.sage"
@@ -80,9 +80,8 @@ def solve(formula: Any, native_xor: bool) -> bool | None:
         if native_xor:
             solver.add_xor_clause(variables, False)
             continue
-        for signs in itertools.product((1, -1), repeat=len(variables)):
-            if signs.count(-1) % 2:  # an odd number of ones is what an even sum rules out
-                solver.add_clause([s * v for s, v in zip(signs, variables, strict=True)])
+        for clause in clauses_of_xor(variables):
+            solver.add_clause(clause)
     satisfiable: bool | None = solver.solve()[0]
     return satisfiable
 
