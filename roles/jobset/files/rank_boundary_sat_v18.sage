@@ -1104,7 +1104,7 @@ def parser():
     add("--stride", type=int, default="1", metavar="S", help="number of partitions")
     add("--offset", type=int, default="0", metavar="K", help="this partition, 0 .. S-1")
     add("--resume", action="store_true", help="go on after the state file's case")
-    default_state = "default: state_<graph>_r<R>_stride<S>_off<K>.txt beside the script"
+    default_state = "default: beside the script, for gauge state_<graph>_r<R>_stride<S>_off<K>.txt"
     add("--state_file", metavar="PATH", help=default_state)
     gate = "end before the next case if this file exists; written when a solution is found"
     add("--stop_file", metavar="PATH", help=gate)
