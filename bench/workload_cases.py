@@ -6,14 +6,17 @@ Petersen r=3, stride 4, offset 0 is 21 cases, all UNSAT, one thread.  A referenc
 polynomial-to-CNF conversion takes 93 s for them; the aim is a tenth, 9.3 s or 0.443 s per case.
 The first row is the command as the queue starts it, interpreter and state files included.  The
 peers solve the same formulas with one idea taken away: XORs written out as clauses instead of
-native ones, and every ordering allowed instead of one for each class under automorphisms.  Last,
-single cases of the 16-vertex graphs, each given up after --bound seconds.
+native ones, and every ordering allowed instead of one for each class under automorphisms.  Then
+single cases of the 16-vertex graphs, each given up after --bound seconds; the same graphs' whole
+question by the methods form and prefix; and the ranks of random orderings, all of a batch at once
+beside one by one.
 """
 
 # ruff: noqa: N806 - matrices and sets have the capital names of the formulas
 
 import argparse
 import os
+import random
 import re
 import shutil
 import statistics
@@ -142,6 +145,36 @@ def large_rows(script: ModuleType, directory: Path, bound: float) -> None:
                 row(f"{graph} r={rank} gidx={gidx}", f"{times_in_log(log)[0]:.2f} s", verdict)
 
 
+def whole_rows(directory: Path) -> None:
+    """The whole question of the 16-vertex graphs, by the methods that answer it in seconds."""
+    for graph in ("rook", "shrikhande"):
+        seconds = {}
+        for method in ("form", "prefix"):
+            arguments = ("--graph", graph, "--rank", "3", "--method", method, "--scan")
+            seconds[method], log = command(directory, *arguments, timeout=600)
+            assert "COMPLETE" in log
+            assert "sat=True" not in log
+        row(f"{graph} r=3, all cases, by form", f"{seconds['form']:.2f} s")
+        ratio = seconds["prefix"] / seconds["form"]
+        row("  peer: by prefix", f"{seconds['prefix']:.2f} s", f"{ratio:.1f} times form")
+
+
+def sample_rows(script: ModuleType) -> None:
+    """Random orderings a second of the rook graph."""
+    A, many, few = script.rook(), 100000, 2000
+    began = time.perf_counter()
+    script.sampled_ranks(A, many, 0, 0)
+    together = (time.perf_counter() - began) / many
+    orderings = [random.Random(seed).sample(range(16), 16) for seed in range(few)]
+    began = time.perf_counter()
+    for perm in orderings:
+        script.rank_gf2(script.boundary(script.permuted(A, perm)))
+    single = (time.perf_counter() - began) / few
+    row("ranks of random orderings of rook, a second", f"{1 / together:,.0f}")
+    row("  peer: one by one, by definition", f"{1 / single:,.0f}",
+        f"{single / together:.0f} times the time")  # fmt: skip
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Time per case of the rank workload.")
@@ -151,6 +184,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         petersen_rows(script, Path(directory))
         large_rows(script, Path(directory), bound)
+        whole_rows(Path(directory))
+    sample_rows(script)
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def test_all_methods_have_the_same_answer_for_petersen(rank: Workload, rank_boun
 @pytest.mark.parametrize("seed", range(6))
 def test_all_methods_agree_with_brute_force_on_random_graphs(rank: Workload, seed: int) -> None:
     chance = random.Random(seed)
-    order = chance.choice([6, 7])
+    order = 6 + seed % 3
     A = [[0] * order for _ in range(order)]
     for u, v in itertools.combinations(range(order), 2):
         A[u][v] = A[v][u] = chance.choice([0, 1])

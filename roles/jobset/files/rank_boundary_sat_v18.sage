@@ -59,6 +59,7 @@ import argparse
 import collections
 import contextlib
 import datetime
+import functools
 import hashlib
 import itertools
 import math
@@ -884,26 +885,30 @@ def sampled_ranks(A, size, seed, batch):
 
 
 def ranks_of_orderings(A, perms):
-    """Boundary ranks of orderings, an array (orderings x vertices) of vertices."""
+    """Boundary ranks of orderings, an array (orderings x vertices) of vertices.
+
+    A row of a matrix is a word of bits, and each step is taken for all orderings at once.
+    """
     numpy = array_library()
-    order, one = len(A), numpy.uint64(int(1))
-    neighbours = numpy.array(
-        [sum(int(entry) << v for v, entry in enumerate(row)) for row in A], dtype=numpy.uint64
-    )
-    vertex = [numpy.ascontiguousarray(column).astype(numpy.uint64) for column in perms.T]
+    order = len(A)
+    kind = numpy.uint16 if order <= 16 else numpy.uint32 if order <= 32 else numpy.uint64
+    one = kind(int(1))
+    rows = [sum(int(entry) << v for v, entry in enumerate(row)) for row in A]
+    neighbours = numpy.array(rows, dtype=kind)
+    vertex = [column.astype(kind) for column in perms.T]
     word = [neighbours[column] for column in perms.T]
-    T = [
-        [None if i == j else numpy.right_shift(word[i], vertex[j]) & one for j in range(order)]
-        for i in range(order)
-    ]
-    rows = [numpy.zeros(len(perms), dtype=numpy.uint64) for _ in range(order - 1)]
+
+    T = [[None] * order for _ in range(order)]
+    for i, j in itertools.combinations(range(order), int(2)):
+        T[i][j] = numpy.right_shift(word[i], vertex[j]) & one
+    B = [numpy.zeros(len(perms), dtype=kind) for _ in range(order - 1)]
     for u, v in itertools.combinations(range(order - 1), int(2)):
-        entry = numpy.zeros(len(perms), dtype=numpy.uint64)
-        for i, j in boundary_terms(order, u, v):
-            numpy.bitwise_xor(entry, T[i][j], out=entry)
-        rows[u] |= numpy.left_shift(entry, numpy.uint64(int(v)))
-        rows[v] |= numpy.left_shift(entry, numpy.uint64(int(u)))
-    return ranks_of_words(rows)
+        terms = [T[i][j] for i, j in boundary_terms(order, u, v)]
+        if terms:
+            entry = functools.reduce(numpy.bitwise_xor, terms)
+            B[u] |= numpy.left_shift(entry, kind(int(v)))
+            B[v] |= numpy.left_shift(entry, kind(int(u)))
+    return ranks_of_words(B)
 
 
 def ranks_of_words(rows):
@@ -913,7 +918,7 @@ def ranks_of_words(rows):
     rows below: so the rows that are not zero when their turn comes are as many as the rank.
     """
     numpy = array_library()
-    zero, one = (numpy.uint64(int(bit)) for bit in (0, 1))
+    zero, one = (rows[0].dtype.type(int(bit)) for bit in (0, 1))
     ranks = numpy.zeros(len(rows[0]), dtype=numpy.int64)
     for u, row in enumerate(rows):
         lowest = row & (~row + one)
