@@ -4,11 +4,18 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 from sagequeue import progress, tally, view
 from sagequeue.config import Config
-from sagequeue.progress import survey
+from sagequeue.progress import Survey, survey
 from sagequeue.spool import Spool
+
+
+def picture(config: Config, facts: Survey) -> str:
+    out = io.StringIO()
+    Console(file=out, width=120, highlight=False).print(view.draw(config, facts))
+    return out.getvalue()
 
 
 def done(gidx: int, told: str) -> str:
@@ -61,23 +68,56 @@ def test_counts_beyond_any_machine_word_are_exact(config: Config, spool: Spool) 
     assert survey(config).tally == {"a": {4: 2**91}}
 
 
-def test_lines_that_are_none_are_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "told",
+    [
+        "tally=",
+        "tally=a:1:",
+        f"tally=a:1:{'9' * 61}",
+        "tally=a/b:4:10",
+        "tally=a:1:2,y:-1:5",
+        "tally=a:1:2,",
+        "tally=a:1:2 tally=:1:1",
+        "tallyho=a:1:2",
+    ],
+)
+def test_a_case_that_says_what_is_no_tally_does_not_count_at_all(
+    config: Config, spool: Spool, told: str
+) -> None:
+    write(config, 0, 4, done(0, told), done(4, "tally=a:1:7"))
+    facts = survey(config)
+    assert (facts.tally, facts.tally_cases) == ({"a": {1: 7}}, 1)
+    assert "tally of 1 of 2 cases, for the logs have no more" in picture(config, facts)
+
+
+def test_a_line_that_was_torn_does_not_spoil_the_next(config: Config, spool: Spool) -> None:
+    torn = done(0, "tally=rook:4:123").split("23")[0]
+    write(config, 0, 0, torn + done(0, "tally=rook:4:123"))
+    assert survey(config).tally == {"rook": {4: 123}}
+
+
+def test_lines_without_a_case_or_an_end_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(
-        b"\xff tally=a:1:1\n[t] DONE  gidx=x tally=a:1:1\n[t] DONE  gidx=0 tally=\n"
-        b"[t] DONE  gidx=0 tally=a:-1:1,:1:1,a:1,a:1:\xff,a:2:3,a:b:c dt=1s\n"
+        b"\xff tally=a:1:1\n[t] DONE  gidx=x tally=a:1:1\n[t] DONE  tally=a:1:1\n"
+        b"[t] DONE  gidx=0 tally=a:2:3 dt=1s\r\n[t] DONE  gidx=1 tally=a:2:1"
     )
     assert tally.read([path, tmp_path / "none"], 0, 1, 5) == ({"a": {2: 3}}, 1)
+
+
+def test_what_lies_megabytes_back_still_counts(config: Config, spool: Spool) -> None:
+    beats = "[t] HEARTBEAT gidx=4 elapsed=1s\n" * 100_000
+    write(config, 0, 4, done(0, "tally=a:1:1"), beats, done(4, "tally=a:1:2"), beats)
+    assert survey(config).tally == {"a": {1: 3}}
 
 
 def test_progress_shows_a_column_for_each_name(config: Config, spool: Spool) -> None:
     write(config, 0, 0, done(0, "tally=rook:6:250,rook:8:750"))
     write(config, 1, 1, done(1, "tally=shri:8:1000000"))
-    out = io.StringIO()
-    Console(file=out, width=120, highlight=False).print(view.draw(config, survey(config)))
-    shown = [line.split() for line in out.getvalue().splitlines()]
+    text = picture(config, survey(config))
+    shown = [line.split() for line in text.splitlines()]
     assert ["counted", "rook", "%", "shri", "%"] in shown
     assert ["6", "250", "25", "-"] in shown
     assert ["8", "750", "75", "1,000,000", "100"] in shown
     assert ["all", "1,000", "1,000,000"] in shown
-    assert "tally of 2 cases:" in out.getvalue()
+    assert "tally of 2 cases:" in text

@@ -79,6 +79,7 @@ def test_a_wrong_graph6_string_is_refused(rank: Workload, text: str, named: str)
         ("0 1\n1\n", "row 1"),
         ("0 1\n1 2\n", "row 1"),
         ("0 1\n1 1\n", "own neighbour"),
+        ("000\n000\n0\n", "row 2"),
         ("0 1 0\n1 0 1\n1 1 0\n", "differs from column"),
         ("0 \u0661\n1 0\n", "cannot be read"),
         (None, "cannot be read"),

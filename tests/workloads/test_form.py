@@ -251,7 +251,7 @@ def test_the_least_rank_has_a_witness_above_and_a_refutation_below(rank: Workloa
 
 
 def test_a_graph_whose_orderings_all_have_full_rank_says_so(rank: Workload) -> None:
-    # An edge: N - 1 = 1 row, an alternating 1 x 1 matrix.
-    result = rank.run("--graph6", "A_", "--min_rank")
+    # A triangle: all orderings have the same boundary, and 2 is as much as two rows can have.
+    result = rank.run("--graph6", "Bw", "--min_rank")
     assert (result.returncode, result.stderr) == (0, "")
-    assert "LEAST RANK 0" in result.stdout
+    assert result.stdout.splitlines()[-1] == "LEAST RANK 2, as of every ordering"

@@ -442,6 +442,12 @@ def test_state_and_stop_file_can_be_read_by_the_other_user_id(rank: Workload) ->
         ("--graph rook --rank 2 --scan --samples 9", "--samples"),
         ("--graph rook --rank 2 --scan --seed 9", "--seed"),
         ("--graph rook --distribution --method form", "--method"),
+        ("--graph rook --min_rank --rank 0", "--rank"),
+        ("--graph rook --rank 3 --scan --cube_depth 0", "--cube_depth"),
+        ("--graph rook --distribution --seed 0", "--seed"),
+        ("--graph rook --min_rank --stop_file stop", "--stop_file"),
+        ("--graph rook --distribution --samples 9 --batch 10000001", "--batch 10000001"),
+        ("--graph rook --rank 3 --scan --method form --cube_depth 12", "--cube_depth 12"),
     ],
 )
 def test_a_wrong_argument_is_named_and_ends_with_2(

@@ -71,7 +71,21 @@ def test_of_a_large_group_a_subgroup_is_taken(A: Matrix) -> None:
     assert len(list(script.orderings(A, 2, (), list(few)))) * len(few) == wanted
 
 
+def test_vertices_may_be_numbered_in_any_way() -> None:
+    # A path whose even places come first, so that no vertex is near those before it.
+    places = [*range(0, 60, 2), *range(1, 60, 2)]
+    path = script.adjacency(60, lambda u, v: abs(places[u] - places[v]) == 1)
+    ladder = script.adjacency(60, lambda u, v: (places[u] - places[v]) % 60 in (1, 30, 59))
+    for A in (path, ladder):
+        far = [[int(u != v) - A[u][v] for v in range(60)] for u in range(60)]
+        group = script.automorphisms(A)
+        assert len(group) == (2 if A is path else 120)
+        assert sorted(group) == sorted(script.automorphisms(far))
+
+
 def test_a_graph_with_all_symmetries_is_no_trouble() -> None:
+    empty = script.adjacency(script.LARGEST, lambda u, v: False)
+    assert len(script.automorphisms(empty)) == math.factorial(7)
     complete = script.adjacency(16, lambda u, v: True)
     assert len(script.automorphisms(complete)) == math.factorial(7)
 

@@ -16,7 +16,8 @@ v-u and N-1-v values of k, of which only the parities count:
 
 T is symmetric with zero diagonal, hence so is dT: it is alternating, and its rank is even.
 
-There are three methods, which share nothing but the graph and the boundary.
+There are three methods. What they share: the boundary's formula and the graph's automorphisms;
+gauge and form the encoding of perm, form and prefix the cases.
 
 gauge:  rank(dT) <= r means that the kernel of dT contains a space of dimension n-r = kdim.
     A space of that dimension has a basis Y (n x kdim) that is the identity on some kdim rows J.
@@ -114,6 +115,7 @@ def shrikhande():
 
 GRAPHS = {"petersen": petersen, "rook": rook, "shrikhande": shrikhande}
 LARGEST = 62  # of graphs; graph6 has another form from here on
+MOST_CUBES, MOST_IN_BATCH = 1000000, 10000000  # each is held in memory, or some words for each
 
 
 def from_graph6(text):
@@ -159,8 +161,9 @@ def from_adjacency_file(path):
     for number, row in enumerate(rows):
         if len(row) != order or not set(row) <= {"0", "1"}:
             raise UsageError(f"{path}: row {number} must be {order} digits, each 0 or 1")
+    for number, row in enumerate(rows):
         if row[number] != "0":
-            raise UsageError(f"{path}: entry {number},{number} is 1; a vertex is not its own neighbour")
+            raise UsageError(f"{path}: entry {number},{number} is 1: no vertex is its own neighbour")
         if any(rows[other][number] != row[other] for other in range(order)):
             raise UsageError(f"{path}: row {number} differs from column {number}")
     return [[int(entry) for entry in row] for row in rows]
@@ -170,15 +173,26 @@ def from_adjacency_file(path):
 
 
 def each_automorphism(A, fixed):
-    """Automorphisms that fix the vertices 0 .. fixed-1, as tuples: g[vertex] = image."""
+    """Automorphisms that fix the vertices 0 .. fixed-1, as tuples: g[vertex] = image.
+
+    By backtracking. Placed next is what has most neighbours, or most of what are none if those
+    are fewer, among the vertices that are placed: so that there is little choice.
+    """
+    order = len(A)
+    fewer = int(2 * sum(map(sum, A)) <= order * (order - 1))
+    sequence = list(range(fixed))
+    while len(sequence) < order:
+        left = [u for u in range(order) if u not in sequence]
+        sequence.append(max(left, key=lambda u: sum(A[u][v] == fewer for v in sequence)))
 
     def extend(images):
-        u = len(images)
-        if u == len(A):
-            yield tuple(images)
+        if len(images) == order:
+            yield tuple(image for _, image in sorted(zip(sequence, images, strict=True)))
             return
-        for v in range(len(A)):
-            if v not in images and all(A[v][images[w]] == A[u][w] for w in range(u)):
+        u = sequence[len(images)]
+        known = list(zip(sequence, images, strict=False))
+        for v in range(order):
+            if v not in images and all(A[v][image] == A[u][w] for w, image in known):
                 yield from extend([*images, v])
 
     yield from extend(list(range(fixed)))
@@ -187,14 +201,16 @@ def each_automorphism(A, fixed):
 def automorphisms(A, most=10000):
     """The automorphism group; where it has more than `most` elements, a subgroup that has not.
 
-    That is the first of the stabilizers of 0, of 0 and 1, ... to be small enough. All that is
+    That is the largest of the stabilizers of 0, of 0 and 1, ... to be small enough. All that is
     asked of the group here is that it is one.
     """
-    for fixed in range(len(A) + 1):
+    small = []
+    for fixed in range(len(A), -1, -1):
         group = list(itertools.islice(each_automorphism(A, fixed), int(most) + 1))
-        if len(group) <= most:
-            return group
-    raise AssertionError("the last stabilizer is the identity alone")
+        if len(group) > most:
+            break
+        small = group
+    return small
 
 
 def least_in_orbit(v, group):
@@ -217,7 +233,7 @@ def redundant_prefixes(group, order, most=50000):
     No case changes its verdict: dT depends on perm through T only.
 
     Where most vertices are fixed there is no end of beginnings, so longer ones are left out when
-    there would be more than `most` to look at: each of them may be had or not.
+    there would be more than `most` to look at. Then more than one ordering of an orbit is kept.
     """
     redundant, level = [], [((), group)]
     while level and len(level) * order <= most:
@@ -242,6 +258,8 @@ def cubes(group, order, depth):
     """
     level = [((), group)]
     for _ in range(depth):
+        if len(level) * order > MOST_CUBES:
+            raise UsageError(f"--cube_depth {depth}: more than {MOST_CUBES} cases; take less")
         level = [
             ((*prefix, v), stabilizer(fixing, v))
             for prefix, fixing in level
@@ -1170,7 +1188,7 @@ def refuse_nonsense(command, args):
     """End with an error when options do not go together, or are out of range."""
 
     def only_with(condition, option, what):
-        if getattr(args, option) not in (None, False) and not condition:
+        if getattr(args, option) is not None and not condition:
             command.error(f"--{option} goes with {what} only")
 
     sampling = args.samples is not None
@@ -1181,6 +1199,7 @@ def refuse_nonsense(command, args):
     cubed = args.min_rank or (args.distribution and not sampling) or args.method in METHODS
     only_with(cubed, "cube_depth", "form, prefix and exact distributions")
     only_with(not args.min_rank and not sampling, "rank", "--scan, --J and exact distributions")
+    only_with(not args.min_rank, "stop_file", "--scan, --J and --distribution")
     if len(args.graphs) > 1 and not sampling:
         command.error("--graph: more than one goes with --samples only")
     if args.rank is None and (args.scan or args.J is not None):
@@ -1193,6 +1212,8 @@ def refuse_nonsense(command, args):
         value = getattr(args, name)
         if value is not None and value < 1:
             command.error(f"--{name} {value}: must be at least 1")
+    if args.batch is not None and args.batch > MOST_IN_BATCH:
+        command.error(f"--batch {args.batch}: must be at most {MOST_IN_BATCH}")
     if args.seed is not None and args.seed < 0:
         command.error(f"--seed {args.seed}: must be at least 0")
     if not 0 <= args.offset < args.stride:

@@ -179,28 +179,23 @@ def _worker(spool: Spool, name: str) -> str | None:
     return read_owner(path).get("OWNER_WORKER_ID") if orphan_reason(path) is None else None
 
 
-def _end(log: Path) -> bytes:
-    """The end of a log; nothing of one that is not there."""
+def _case_seconds(log: Path) -> list[float]:
+    """How long the last cases took, from the end of a log."""
     try:
         with open(log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            return file.read()
+            tail = file.read().decode("utf-8", errors="replace")
     except OSError:
-        return b""
-
-
-def _case_seconds(log: Path) -> list[float]:
-    """How long the last cases took, from the end of a log."""
-    tail = _end(log).decode("utf-8", errors="replace")
+        return []
     return [float(match[1]) for line in tail.split("\n") if (match := _DONE.match(line))]
 
 
 def _tally(config: Config, partitions: list[Partition]) -> tuple[tallies.Tally, int]:
-    """What all partitions counted. Whole logs are read, but of a workload that counts only."""
+    """What all partitions counted, and in how many cases."""
     total: tallies.Tally = {}
     cases = 0
     for p in partitions:
-        if p.last_gidx is None or b" tally=" not in _end(Path(p.log)):
+        if p.last_gidx is None:
             continue
         logs = [Path(f"{p.log}.1"), Path(p.log)]
         part, counted = tallies.read(logs, p.offset, config.stride, p.last_gidx)

@@ -121,7 +121,12 @@ def _tally_table(facts: Survey) -> RenderableType:
             cells += [f"{count:,}", f"{100 * count / totals[name]:.5g}"] if count else ["-", ""]
         table.add_row(*cells)
     table.add_row("all", *(cell for name in names for cell in (f"{totals[name]:,}", "")))
-    return Group(Text(f"tally of {facts.tally_cases} cases:"), table)
+    text = f"tally of {facts.tally_cases} cases:"
+    if facts.tally_cases < facts.cases_done:
+        text = (
+            f"tally of {facts.tally_cases} of {facts.cases_done} cases, for the logs have no more:"
+        )
+    return Group(Text(text), table)
 
 
 def _ago(moment: str | None) -> str:
