@@ -140,7 +140,7 @@ def from_graph6(text):
     bits = [value // 2 ** (5 - place) % 2 for value in values[1:] for place in range(6)]
     if any(bits[order * (order - 1) // 2 :]):
         raise UsageError(f"graph6 {text!r}: what fills the last character up must be zero")
-    A = [[0] * order for _ in range(order)]
+    A = [[ZERO] * order for _ in range(order)]
     pairs = ((u, v) for v in range(order) for u in range(v))
     for (u, v), bit in zip(pairs, bits, strict=False):
         A[u][v] = A[v][u] = int(bit)
@@ -616,50 +616,65 @@ def encode_form(A, planes, begin=(), forbidden=(), normal=True, reversal=False):
 # --- prefix -------------------------------------------------------------------------------------
 
 
-def rank_of_words(words):
-    """Rank over GF(2) of rows given as words of bits."""
+def reduced(word, basis):
+    """The word after elimination by a basis: zero iff it is in its span."""
+    for member in basis:
+        word = min(word, operator.xor(word, member))
+    return word
+
+
+def basis_of(words):
+    """A basis of the span over GF(2) of rows given as words of bits, each reduced by those before."""
     basis = []
     for word in words:
-        for member in basis:
-            word = min(word, operator.xor(word, member))
-        if word:
-            basis.append(word)
-    return int(len(basis))
+        rest = reduced(word, basis)
+        if rest:
+            basis.append(rest)
+    return basis
 
 
 def orderings(A, r, begin=(), group=None):
     """Yield (perm, rank of its dT) for the orderings of boundary rank <= r that begin so.
 
     One for each class under group, the least, as in redundant_prefixes: so `begin` must be one of
-    the cubes. The vertex at position p decides column p-1 of dT down to the diagonal, and a
-    submatrix has at most the rank of the whole matrix.
+    the cubes.
+
+    The vertex at position p decides column p-1 of dT down to the diagonal, and with it a leading
+    submatrix, whose rank is at most that of dT.  By a row and a column more the rank of an
+    alternating matrix stays as it is when the column is in the span of the others, and otherwise
+    grows by two.  The column is the formula of the boundary, for all its rows at once.
     """
     order = len(A)
-    terms = [[boundary_terms(order, u, v) for u in range(v)] for v in range(order - 1)]
+    even, odd = (sum(ONE << int(u) for u in range(parity, order, 2)) for parity in (0, 1))
 
-    def extend(perm, words, rank, fixing):
+    def extend(perm, near, words, rank, fixing):
         place = len(perm)
         if place == order:
             yield perm, rank
             return
+        column, basis = int(place - 1), basis_of(words)
         for v in begin[place : place + 1] if place < len(begin) else range(order):
             if v in perm or not (len(fixing) == 1 or least_in_orbit(v, fixing)):
                 continue
-            longer, grown, its_rank = [*perm, v], words, rank
+            grown, its_rank = words, rank
             if place:
-                bit, column, grown = ONE << int(place - 1), ZERO, [*words]
-                for u, pairs in enumerate(terms[place - 1]):
-                    if sum(A[longer[i]][longer[j]] for i, j in pairs) % 2:
-                        grown[u] += bit
-                        column += ONE << u
-                grown.append(column)
-                its_rank = rank_of_words(grown)
-                if its_rank > r:
-                    continue
+                entries = near[v] & (even if column % 2 else odd)
+                entries = operator.xor(entries, (near[v] >> ONE) & even)
+                if (order - place) % 2:
+                    entries = operator.xor(entries, near[perm[column]])
+                entries &= (ONE << column) - ONE
+                if reduced(entries, basis):
+                    its_rank = int(rank + 2)
+                    if its_rank > r:
+                        continue
+                grown = [word + ((entries >> u & ONE) << column) for u, word in enumerate(words)]
+                grown.append(entries)
+            # At which positions each vertex has a neighbour.
+            nearer = [bits + (int(A[v][w]) << place) for w, bits in enumerate(near)]
             still = stabilizer(fixing, v) if len(fixing) > 1 else fixing
-            yield from extend(longer, grown, its_rank, still)
+            yield from extend([*perm, v], nearer, grown, its_rank, still)
 
-    yield from extend([], [], ZERO, automorphisms(A) if group is None else group)
+    yield from extend([], [ZERO] * order, [], ZERO, automorphisms(A) if group is None else group)
 
 
 # --- log, state file, stop file -----------------------------------------------------------------
