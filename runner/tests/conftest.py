@@ -32,6 +32,7 @@ def keys(tmp_path: Path) -> dict[str, str]:
         "WORKERS": "2",
         "TOTAL_CASES": "10",
         "STOP_GRACE": "1",
+        "SAGE_BASE_ARGS": "",
     }
 
 

@@ -94,6 +94,7 @@ class Queue(RuleBasedStateMachine):
             "SCRIPT": root / "demo.py", "STOP_FILE_HOST": root / "demo_stop.txt",
             "STATE_FILE_HOST": root / "state_off{offset}.txt", "STRIDE": STRIDE,
             "TOTAL_CASES": TOTAL, "MAX_FAILED_RETRIES": MAX_RETRIES, "WORKERS": WORKERS,
+            "SAGE_BASE_ARGS": "",
         }  # fmt: skip
         env_file = root / "demo.env"
         env_file.write_text(keyvalue.render({key: str(value) for key, value in keys.items()}))

@@ -18,6 +18,12 @@ def load(path: Path, keys: dict[str, str], **environ: str) -> Config:
     return configuration.load(path, environ)
 
 
+def load_text(path: Path, text: str) -> Config:
+    """The configuration in a file of that text."""
+    path.write_text(text)
+    return configuration.load(path, {})
+
+
 def test_paths_follow_from_the_project_root_and_the_jobset(config: Config) -> None:
     state = config.project_root / "var" / "demo"
     assert config.state_dir == state
@@ -206,6 +212,22 @@ def test_a_file_that_is_not_key_value_text_is_a_configuration_error(
     env_file.write_bytes(text)
     with pytest.raises(ConfigError, match=str(env_file)):
         configuration.load(env_file, {})
+
+
+def test_a_file_that_was_cut_off_anywhere_is_refused(env_file: Path, keys: dict[str, str]) -> None:
+    whole = keyvalue.render({**keys, "SAGE_BASE_ARGS": "--depth 4"})
+    assert load_text(env_file, whole).sage_base_args == ("--depth", "4")
+    for length in range(len(whole)):
+        with pytest.raises(ConfigError):
+            load_text(env_file, whole[:length])
+
+
+def test_a_file_without_the_workloads_arguments_says_how_to_have_none(
+    env_file: Path, keys: dict[str, str]
+) -> None:
+    del keys["SAGE_BASE_ARGS"]
+    with pytest.raises(ConfigError, match='for none, write SAGE_BASE_ARGS=""'):
+        load(env_file, keys)
 
 
 def test_a_file_that_is_not_there_or_cannot_be_read_is_a_configuration_error(

@@ -162,13 +162,16 @@ def find(jobset: str | None, env_file: str | None, environ: Mapping[str, str]) -
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read and check one env file; ConfigError names the key and the remedy."""
     try:
-        values = keyvalue.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = keyvalue.parse(text)
     except FileNotFoundError:
         raise ConfigError(_absent(path)) from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
+    if not text.endswith("\n"):
+        raise ConfigError(f"{path} has no end of its last line: it may have been cut off; add it")
     values.update({key: environ[key] for key in _KEYS if key in environ})
     try:
         keyvalue.render(values)  # the environment may hold what a file cannot
@@ -250,7 +253,7 @@ def _build(path: Path, values: dict[str, str]) -> Config:
         total_cases=_whole(values, "TOTAL_CASES", None, 0) if total else None,
         log_prefix=prefix,
         sleep_empty=_seconds(values, "SLEEP_EMPTY", "30", above=0),
-        sage_base_args=_base_args(values.get("SAGE_BASE_ARGS", "")),
+        sage_base_args=_base_args(values),
         max_failed_retries=_whole(values, "MAX_FAILED_RETRIES", "3", 0),
         stop_grace=_seconds(values, "STOP_GRACE", "10", above=-1),
         log_limit=_whole(values, "LOG_LIMIT", "64", 0),
@@ -313,9 +316,12 @@ def _state_pattern(text: str) -> str:
     return text
 
 
-def _base_args(text: str) -> tuple[str, ...]:
+def _base_args(values: Mapping[str, str]) -> tuple[str, ...]:
+    # It is the last key that the play writes: a file that has it was not cut off.
+    if "SAGE_BASE_ARGS" not in values:
+        raise ConfigError('SAGE_BASE_ARGS is not set; for none, write SAGE_BASE_ARGS=""')
     try:
-        words = tuple(shlex.split(text))
+        words = tuple(shlex.split(values["SAGE_BASE_ARGS"]))
     except ValueError as error:
         raise ConfigError(f"SAGE_BASE_ARGS cannot be split into words: {error}") from None
     for word in words:

@@ -33,7 +33,7 @@ FILE = HOME / "file"
 KEYS = {
     "PROJECT_ROOT": str(HOME), "JOBSET": "demo", "SCRIPT": "/demo.sage", "RUNTIME": "local",
     "STOP_FILE_HOST": str(HOME / "stop.txt"), "STATE_FILE_HOST": f"{HOME}/state_{{offset}}.txt",
-    "STRIDE": "8", "TOTAL_CASES": "80",
+    "STRIDE": "8", "TOTAL_CASES": "80", "SAGE_BASE_ARGS": "",
 }  # fmt: skip
 
 
