@@ -317,7 +317,7 @@ def _state_pattern(text: str) -> str:
 
 
 def _base_args(values: Mapping[str, str]) -> tuple[str, ...]:
-    # It is the last key that the play writes: a file that has it was not cut off.
+    # It is the last key that the play writes: a file without it was cut off between two lines.
     if "SAGE_BASE_ARGS" not in values:
         raise ConfigError('SAGE_BASE_ARGS is not set; for none, write SAGE_BASE_ARGS=""')
     try:
