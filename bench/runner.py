@@ -19,8 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
 import psutil
 from inotify_simple import INotify, flags
+from kit import jobset
 from rich.console import Console
 from rich.table import Table
 from sagequeue import config, operations, recovery
@@ -52,26 +55,18 @@ class Row(NamedTuple):
     ratio: str
 
 
-def jobset(directory: Path, stride: int) -> Config:
+def bench_jobset(directory: Path, stride: int) -> Config:
     """A jobset of `stride` partitions of one case that takes no time, run by this Python."""
     script = directory / "template.sage"
     shutil.copyfile(TEMPLATE, script)
-    stop = directory / "bench_stop.txt"
-    values = {
-        "PROJECT_ROOT": directory,
-        "JOBSET": "bench",
-        "RUNTIME": "local",
-        "SAGE_BIN": sys.executable,
-        "SCRIPT": script,
-        "STOP_FILE_HOST": stop,
-        "STRIDE": stride,
-        "TOTAL_CASES": stride,
-        "STATE_FILE_HOST": directory / f"state_bench_stride{stride}_off{{offset}}.txt",
-        "SAGE_BASE_ARGS": f'"--total_cases {stride} --work_secs 0 --state_prefix bench --resume '
-        f'--stop_file {stop}"',
-    }
+    arguments = f"--total_cases {stride} --work_secs 0 --state_prefix bench --resume"
+    arguments += f" --stop_file {directory}/bench_stop.txt"
+    keys = jobset.keys(
+        directory, JOBSET="bench", SAGE_BIN=sys.executable, SCRIPT=script, STRIDE=stride,
+        TOTAL_CASES=stride, WORKERS=1, STOP_GRACE=10, SAGE_BASE_ARGS=arguments,
+    )  # fmt: skip
     env_file = directory / "bench.env"
-    env_file.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+    env_file.write_text(jobset.render(keys))
     settings = config.load(env_file, {})
     Spool(settings).create()
     return settings
@@ -133,7 +128,7 @@ def output_to(path: Path) -> Iterator[None]:
 
 def overhead(directory: Path) -> Iterator[Row]:
     """One worker over jobs that do next to nothing, in turn with the bare command."""
-    settings = jobset(directory, JOBS)
+    settings = bench_jobset(directory, JOBS)
     enqueue(settings)
     worker = Worker(settings, 1)
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -196,7 +191,7 @@ class Claimer(Worker):
 
 def claims(directory: Path) -> Iterator[Row]:
     """64 processes claim at once while 100,000 jobs are pending."""
-    settings = jobset(directory, MANY)
+    settings = bench_jobset(directory, MANY)
     enqueue(settings)
     flush()
     start = FORK.Barrier(WORKERS + 1)
@@ -273,7 +268,7 @@ def claims(directory: Path) -> Iterator[Row]:
 
 def enqueuing(directory: Path) -> Iterator[Row]:
     """100,000 jobs become pending."""
-    settings = jobset(directory, MANY)
+    settings = bench_jobset(directory, MANY)
     bare = directory / "bare"
     bare.mkdir()
     content = Path(__file__).read_bytes()[:60]
@@ -305,7 +300,7 @@ def enqueuing(directory: Path) -> Iterator[Row]:
 
 def recovering(directory: Path) -> Iterator[Row]:
     """100,000 running jobs that nobody has go back to pending."""
-    settings = jobset(directory, MANY)
+    settings = bench_jobset(directory, MANY)
     enqueue(settings)
     names = Spool(settings).names(JobState.PENDING)
     for name in names:
@@ -343,7 +338,7 @@ def disk(directory: Path) -> Iterator[Row]:
     for state, count in ((JobState.PENDING, MANY), (JobState.DONE, JOBS)):
         place = directory / state
         place.mkdir()
-        settings = jobset(place, count)
+        settings = bench_jobset(place, count)
         empty = used(settings.state_dir)
         enqueue(settings)
         if state is JobState.DONE:
@@ -419,7 +414,7 @@ def latency(directory: Path) -> Iterator[Row]:
 
 def enqueue_to_claim(directory: Path, count: int) -> list[float]:
     """Seconds from the rename of a job into pending to the news of its rename into running."""
-    settings = jobset(directory, LATENCIES)
+    settings = bench_jobset(directory, LATENCIES)
     appeared: list[float] = []
     claimed: list[float] = []
     rename = Spool.enqueue
@@ -486,7 +481,7 @@ def bare_latency(directory: Path) -> list[float]:
 
 def idle(directory: Path) -> Iterator[Row]:
     """Eight workers of an empty queue, and one Python that only sleeps."""
-    settings = jobset(directory, IDLE_WORKERS)
+    settings = bench_jobset(directory, IDLE_WORKERS)
     sleeper = psutil.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     with workers(settings, IDLE_WORKERS) as processes:
         before = sum(cpu(process) for process in processes)

@@ -28,7 +28,7 @@ GAMES = "import model, sagequeue; print(sagequeue.__file__); model.hold(800, shr
 @pytest.mark.parametrize("name", BY_THE_MODEL)
 def test_a_broken_build_is_caught_by_the_model(name: str, tmp_path: Path) -> None:
     source = build(tmp_path, name)
-    path = os.pathsep.join((str(source), str(TESTS)))
+    path = os.pathsep.join((str(source), str(TESTS), str(Path(__file__).parent)))
     result = subprocess.run(
         [sys.executable, "-c", GAMES], env={**os.environ, "PYTHONPATH": path},
         capture_output=True, text=True, timeout=240,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from kinds import Put
+from kit import jobset
 from rig import Rig, rig
 from sagequeue import config as configuration
 from sagequeue import keyvalue
@@ -16,24 +17,11 @@ from sagequeue.spool import Spool
 @pytest.fixture
 def keys(tmp_path: Path) -> dict[str, str]:
     """An env file's keys: 10 cases, so partitions of 3, 3, 2 and 2."""
-    for name in ("notebooks", "project"):
-        (tmp_path / name).mkdir()
-    notebooks = tmp_path / "notebooks"
+    project, notebooks = tmp_path / "project", tmp_path / "notebooks"
+    for path in (project, notebooks):
+        path.mkdir()
     (notebooks / "demo.py").write_text("raise SystemExit(0)\n")
-    return {
-        "PROJECT_ROOT": str(tmp_path / "project"),
-        "JOBSET": "demo",
-        "RUNTIME": "local",
-        "SAGE_BIN": "/bin/true",
-        "SCRIPT": str(notebooks / "demo.py"),
-        "STOP_FILE_HOST": str(notebooks / "demo_stop.txt"),
-        "STATE_FILE_HOST": str(notebooks / "state_demo_stride{stride}_off{offset}.txt"),
-        "STRIDE": "4",
-        "WORKERS": "2",
-        "TOTAL_CASES": "10",
-        "STOP_GRACE": "1",
-        "SAGE_BASE_ARGS": "",
-    }
+    return jobset.keys(project, notebooks)
 
 
 @pytest.fixture
@@ -44,7 +32,7 @@ def env_file(tmp_path: Path, keys: dict[str, str], monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(key, raising=False)
     path = configuration.config_dir() / "demo.env"
     path.parent.mkdir(parents=True)
-    path.write_text(keyvalue.render(keys))
+    path.write_text(jobset.render(keys))
     (path.parent / "sagequeue.env").symlink_to(path.name)
     return path
 

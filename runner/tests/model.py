@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
-from sagequeue import config, execution, keyvalue, operations, owner, recovery, settlement
+from kit import jobset
+from sagequeue import config, execution, operations, owner, recovery, settlement
 from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob
 from sagequeue.jobs import Job, JobState, Outcome
 from sagequeue.owner import Lock
@@ -89,15 +90,11 @@ class Queue(RuleBasedStateMachine):
         self.tmp = TemporaryDirectory(prefix="sagequeue-model-")
         root = Path(self.tmp.name)
         (root / "demo.py").touch()
-        keys = {
-            "PROJECT_ROOT": root, "JOBSET": "demo", "RUNTIME": "local", "SAGE_BIN": "/bin/true",
-            "SCRIPT": root / "demo.py", "STOP_FILE_HOST": root / "demo_stop.txt",
-            "STATE_FILE_HOST": root / "state_off{offset}.txt", "STRIDE": STRIDE,
-            "TOTAL_CASES": TOTAL, "MAX_FAILED_RETRIES": MAX_RETRIES, "WORKERS": WORKERS,
-            "SAGE_BASE_ARGS": "",
-        }  # fmt: skip
+        keys = jobset.keys(
+            root, STRIDE=STRIDE, TOTAL_CASES=TOTAL, MAX_FAILED_RETRIES=MAX_RETRIES, WORKERS=WORKERS
+        )
         env_file = root / "demo.env"
-        env_file.write_text(keyvalue.render({key: str(value) for key, value in keys.items()}))
+        env_file.write_text(jobset.render(keys))
         self.config = config.load(env_file, {})
         self.spool = Spool(self.config)
         self.spool.create()

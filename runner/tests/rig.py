@@ -1,12 +1,9 @@
 """A queue in a temporary directory with real workers and real solvers."""
 
-import json
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from inotify_simple import INotify, flags
+from kit import jobset, waiting
+from kit.waiting import PATIENCE
 from sagequeue import config
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
@@ -22,7 +20,6 @@ from sagequeue.spool import Spool
 
 JOBSET = "demo"
 SOLVER = Path(__file__).with_name("solver.py")
-PATIENCE = 60.0  # seconds until a thing that does not happen is a failure, on a busy machine
 
 
 @dataclass(frozen=True)
@@ -46,28 +43,16 @@ class Rig:
         self.enqueued: set[str] = set()
         self.env_file = root / f"{JOBSET}.env"
         self.gate = self.home / f"{JOBSET}_stop.txt"
-        self.settings = {
-            "PROJECT_ROOT": root,
-            "JOBSET": JOBSET,
-            "RUNTIME": "local",
-            "SAGE_BIN": sys.executable,
+        self.settings: dict[str, object] = {
+            **jobset.solving(root, self.home, STRIDE=stride, TOTAL_CASES=total, STOP_GRACE=5),
             "SCRIPT": SOLVER,
-            "STOP_FILE_HOST": self.gate,
-            "STATE_FILE_HOST": self.home / "state_s{stride}_off{offset}.txt",
-            "STRIDE": stride,
-            "WORKERS": 2,
-            "TOTAL_CASES": total,
-            "STOP_GRACE": 5,
-            "SAGE_BASE_ARGS": f"--home {self.home} --total {total} --gate {self.gate} "
-            f"--state {self.home}/state_s{{stride}}_off{{offset}}.txt",
         }
         self.configure(**settings)
 
     def configure(self, **settings: object) -> None:
         """Write the env file; a value of None takes the key out."""
         self.settings.update(settings)
-        lines = [f'{key}="{value}"\n' for key, value in self.settings.items() if value is not None]
-        self.env_file.write_text("".join(lines))
+        self.env_file.write_text(jobset.render(self.settings))
 
     def grow(self, stride: int, total: int) -> None:
         """Have so many partitions and cases."""
@@ -114,9 +99,7 @@ class Rig:
 
     def orders(self, offset: int, **todo: object) -> None:
         """What the offset's solver is to do, see solver.py."""
-        (self.home / f"off{offset}.json").write_text(json.dumps(todo))
-        if "wait_at" in todo and not (fifo := self.home / f"off{offset}.go").exists():
-            os.mkfifo(fifo)
+        jobset.orders(self.home, offset, **todo)
 
     def go(self, offset: int) -> None:
         """Let a solver that waits go on."""
@@ -158,28 +141,7 @@ class Rig:
 
     def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Return when the condition holds, looked at after every change below the root."""
-        deadline = time.monotonic() + PATIENCE
-        with INotify() as inotify:
-            poll = select.poll()
-            poll.register(inotify.fileno())
-            watched: set[str] = set()
-            while True:
-                for directory in (str(self.root), *(p for p, _, _ in os.walk(self.root))):
-                    if directory not in watched:
-                        watched.add(directory)
-                        inotify.add_watch(
-                            directory,
-                            flags.CREATE | flags.DELETE | flags.MODIFY | flags.MOVED_TO
-                            | flags.MOVED_FROM | flags.CLOSE_WRITE,
-                        )  # fmt: skip
-                if condition():
-                    return
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise AssertionError(f"never came: {what}\n{self.report()}")
-                # Processes end without a change of a file: look again after half a second.
-                poll.poll(min(left, 0.5) * 1000)
-                inotify.read(timeout=0)
+        waiting.until(condition, what, below=self.root, report=self.report)
 
     def until_event(self, event: str, offset: int, count: int = 1) -> Event:
         self.until(lambda: len(self.events(event, offset)) >= count, f"{event} of {offset}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from kinds import Put
+from kit import jobset
 from sagequeue import __version__, cli, findings, keyvalue
 from sagequeue import config as configuration
 from sagequeue.config import Config
@@ -119,7 +120,7 @@ def test_a_wrong_configuration_exits_78_whatever_the_verb(
     keys: dict[str, str],
     said: Said,
 ) -> None:
-    env_file.write_text(keyvalue.render(keys | change))
+    env_file.write_text(jobset.render(keys | change))
     assert cli.main(verb.split()) == 78
     out, (err,) = said()
     assert out == []
@@ -159,7 +160,7 @@ def test_workers_are_numbered_from_1(number: str, env_file: Path, said: Said) ->
 def test_a_worker_that_could_start_nothing_exits_78_and_claims_nothing(
     change: dict[str, str], message: str, env_file: Path, keys: dict[str, str], said: Said
 ) -> None:
-    env_file.write_text(keyvalue.render(keys | change))
+    env_file.write_text(jobset.render(keys | change))
     cli.main(["enqueue"])
     said()
     assert cli.main(["worker", "1"]) == 78
@@ -311,7 +312,7 @@ def test_found_shows_what_was_found_and_where_its_record_is(
 def other(env_file: Path, keys: dict[str, str]) -> Config:
     """A second jobset that is configured."""
     path = env_file.with_name("other.env")
-    path.write_text(keyvalue.render(keys | {"JOBSET": "other"}))
+    path.write_text(jobset.render(keys | {"JOBSET": "other"}))
     return configuration.load(path, {})
 
 

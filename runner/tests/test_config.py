@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit import jobset
 from sagequeue import config as configuration
 from sagequeue import keyvalue
 from sagequeue.config import Config
@@ -14,7 +15,7 @@ from sagequeue.exceptions import EXIT_CONFIG, ConfigError, StateCorrupt
 
 
 def load(path: Path, keys: dict[str, str], **environ: str) -> Config:
-    path.write_text(keyvalue.render(keys))
+    path.write_text(jobset.render(keys))
     return configuration.load(path, environ)
 
 
@@ -101,7 +102,7 @@ def test_base_arguments_are_split_as_a_shell_splits_words(
 
 
 def test_a_file_with_windows_line_ends_is_read(env_file: Path, keys: dict[str, str]) -> None:
-    env_file.write_bytes(keyvalue.render(keys).replace("\n", "\r\n").encode())
+    env_file.write_bytes(jobset.render(keys).replace("\n", "\r\n").encode())
     assert configuration.load(env_file, {}).stride == 4
 
 
@@ -287,7 +288,7 @@ def test_a_jobset_is_found_by_its_name_and_a_file_by_its_path(
     env_file: Path, keys: dict[str, str], tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere.env"
-    elsewhere.write_text(keyvalue.render({**keys, "JOBSET": "other"}))
+    elsewhere.write_text(jobset.render({**keys, "JOBSET": "other"}))
     assert configuration.find("demo", None, {}).jobset == "demo"
     assert configuration.find(None, str(elsewhere), {}).jobset == "other"
 
@@ -299,7 +300,7 @@ def test_a_jobset_asked_for_by_name_is_not_renamed_by_the_environment(env_file: 
 def test_an_unknown_jobset_is_answered_with_those_that_exist(
     env_file: Path, keys: dict[str, str]
 ) -> None:
-    (env_file.parent / "rook_r3.env").write_text(keyvalue.render({**keys, "JOBSET": "rook_r3"}))
+    (env_file.parent / "rook_r3.env").write_text(jobset.render({**keys, "JOBSET": "rook_r3"}))
     with pytest.raises(ConfigError) as caught:
         configuration.find("rok_r3", None, {})
     assert "no jobset named rok_r3" in str(caught.value)

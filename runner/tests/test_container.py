@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sagequeue import cli, container, keyvalue
+from kit import jobset
+from sagequeue import cli, container
 from sagequeue.exceptions import SagequeueError
 
 # As Podman 4.3 and 5.4 write it, shortened.
@@ -61,7 +62,7 @@ def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Podman:
 @pytest.fixture
 def contained(env_file: Path, keys: dict[str, str]) -> Path:
     """The active jobset's solvers run in the container; Jupyter has its token."""
-    env_file.write_text(keyvalue.render({**keys, "RUNTIME": "podman", "SERVICE": "box"}))
+    env_file.write_text(jobset.render({**keys, "RUNTIME": "podman", "SERVICE": "box"}))
     token = env_file.parent / "jupyter_token"
     token.write_text("5ecre7\n")
     token.chmod(0o600)

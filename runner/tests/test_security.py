@@ -45,8 +45,7 @@ def test_no_value_of_settings_jobs_state_files_or_stop_files_is_read_by_a_shell(
     script = demo.root / f"{evil}.py"
     script.write_text(TELLS.format(str(told)))
     words = [evil, 'two "words"', "-c", "--x=$(id)", "back\\slash", ""]
-    escaped = shlex.join(words).replace("\\", "\\\\").replace('"', '\\"')
-    demo.configure(SCRIPT=script, SAGE_BASE_ARGS=escaped, TOTAL_CASES=None)
+    demo.configure(SCRIPT=script, SAGE_BASE_ARGS=shlex.join(words), TOTAL_CASES=None)
     try:
         demo.run("enqueue")
         job = demo.spool.file(PENDING, "demo_off0")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from kinds import Put
+from kit import jobset
 from programs import Systemctl, program
 from sagequeue import config as configuration
-from sagequeue import container, keyvalue, vintage
+from sagequeue import container, vintage
 from sagequeue.config import Config
 from sagequeue.container import Container
 from sagequeue.exceptions import Busy, SagequeueError
@@ -26,7 +27,7 @@ ALL = (CONTAINER, TIMER, ONE, TWO)
 @pytest.fixture
 def served(env_file: Path, keys: dict[str, str]) -> Config:
     """The active jobset, of two workers in the container."""
-    env_file.write_text(keyvalue.render(keys | {"RUNTIME": "podman"}))
+    env_file.write_text(jobset.render(keys | {"RUNTIME": "podman"}))
     return configuration.load(env_file, {})
 
 

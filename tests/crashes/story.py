@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-RUNNER_TESTS = Path(__file__).parents[2] / "runner" / "tests"
-sys.path.append(str(RUNNER_TESTS))
+ROOT = Path(__file__).parents[2]
+sys.path += [str(ROOT / "runner/tests"), str(ROOT / "tests")]
 
 from rig import Rig, wrapper_of  # noqa: E402
 from sagequeue.jobs import JobState  # noqa: E402

@@ -5,13 +5,12 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from inotify_simple import INotify, flags
+from kit.waiting import until
 from project import CopyProject
 
 Record = dict[str, object]
@@ -102,12 +101,15 @@ class Site:
     def await_jobs(self, jobset: str, state: str, count: int, seconds: float = 60) -> None:
         """Return when the queue directory holds so many jobs."""
         directory = self.var / jobset / "queue" / state
-        await_change(directory, lambda: len(list(directory.glob("*.env"))) == count, seconds)
+        until(
+            lambda: len(list(directory.glob("*.env"))) == count, f"{count} jobs in {directory}",
+            seconds, below=directory, report=lambda: str(sorted(os.listdir(directory))),
+        )  # fmt: skip
 
     def await_solvers(self, jobset: str, count: int) -> None:
         """Return when there are so many solvers; each writes into its log when it starts."""
         logs = self.var / jobset / "log"
-        await_change(logs, lambda: len(self.solvers(jobset)) == count, 60)
+        until(lambda: len(self.solvers(jobset)) == count, f"{count} solvers", below=logs)
 
     def shut_down(self) -> None:
         pid_file = self.home / ".local" / "state" / "sagequeue" / "supervisord.pid"
@@ -115,17 +117,6 @@ class Site:
             daemon = psutil.Process(int(pid_file.read_text()))
             self.supervisorctl("shutdown")
             daemon.wait(timeout=60)
-
-
-def await_change(directory: Path, holds: Callable[[], bool], seconds: float) -> None:
-    """Look whenever something happens in the directory, until it holds."""
-    deadline = time.monotonic() + seconds
-    with INotify() as watch:
-        watch.add_watch(directory, flags.MODIFY | flags.MOVED_TO | flags.MOVED_FROM | flags.CREATE)
-        while not holds():
-            left = deadline - time.monotonic()
-            assert left > 0, f"{directory}: {sorted(os.listdir(directory))}"
-            watch.read(timeout=min(1000, int(left * 1000) + 1))
 
 
 def changed(output: str) -> int:

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from tempfile import mkdtemp
 
+sys.path.append(str(Path(__file__).parents[3] / "tests"))
+
 import atheris
 from words import WORDS
 

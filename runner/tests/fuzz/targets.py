@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from unittest import mock
 
+from kit import jobset
 from sagequeue import config as configuration
 from sagequeue import container, execution, findings, jobs, keyvalue, owner, progress, tally, view
 from sagequeue.config import Config
@@ -30,15 +31,11 @@ OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 
 HOME = Path(mkdtemp(prefix="sagequeue-fuzz-"))
 FILE = HOME / "file"
-KEYS = {
-    "PROJECT_ROOT": str(HOME), "JOBSET": "demo", "SCRIPT": "/demo.sage", "RUNTIME": "local",
-    "STOP_FILE_HOST": str(HOME / "stop.txt"), "STATE_FILE_HOST": f"{HOME}/state_{{offset}}.txt",
-    "STRIDE": "8", "TOTAL_CASES": "80", "SAGE_BASE_ARGS": "",
-}  # fmt: skip
+KEYS = jobset.keys(HOME, STRIDE=8, TOTAL_CASES=80)
 
 
 def _config() -> Config:
-    FILE.write_text(keyvalue.render(KEYS))
+    FILE.write_text(jobset.render(KEYS))
     return configuration.load(FILE, {})
 
 
@@ -111,7 +108,7 @@ def owner_file(data: bytes) -> None:
 def env_file(data: bytes) -> None:
     given = {line.partition(b"=")[0].strip() for line in data.split(b"\n")}
     rest = {key: value for key, value in KEYS.items() if key.encode() not in given}
-    FILE.write_bytes(keyvalue.render(rest).encode() + data)
+    FILE.write_bytes(jobset.render(rest).encode() + data)
     try:
         settings = configuration.load(FILE, {})
     except ConfigError as error:

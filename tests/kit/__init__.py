@@ -1,0 +1,1 @@
+"""What several tests, campaigns and measurements share; none of it imports the runner."""
