@@ -1,7 +1,7 @@
 """How soon a job runs again after SIGKILL of its solver, of its worker, of everything.
 
-`python bench/resume.py` prints a table; README.md says what the rows mean. The solver is that of
-the fault suite, and all times are from its own journal.
+`python bench/resume.py` prints a table; README.md says what the rows mean. The solver is the
+tests', and all times are from its own journal.
 """
 
 import argparse
@@ -14,66 +14,42 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from inotify_simple import INotify, flags
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from kit import jobset
+from kit.journal import Journal, Line
+from kit.waiting import until
 from rich.console import Console
 from rich.table import Table
 from sagequeue.watch import until_ended
 
 from runner import Row, filesystem, ms, times
 
-SOLVER = Path(__file__).resolve().parents[1] / "tests" / "faults" / "solver.py"
 TURNS = 10
 WINDOW = 0.3  # seconds before and after a kill that are looked at
 TOTAL = 10_000_000  # cases: more than anybody solves here
-
-
-class Line(NamedTuple):
-    """One line of the solver's journal; `at` in seconds."""
-
-    event: str
-    pid: int
-    at: float
-    wrapper: int
 
 
 class Bench:
     """A jobset of one partition that never ends, and its workers."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.journal = root, root / "journal"
-        self.journal.touch()
+        self.root, self.journal = root, Journal(root / "journal")
+        self.journal.path.touch()
         self.env_file = root / "bench.env"
-        self.python = root / "python"
-        self.python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S "$@"\n')
-        self.python.chmod(0o755)
-        self.arguments = [
-            *("--home", str(root), "--total", str(TOTAL), "--gate", f"{root}/bench_stop.txt"),
-            *("--state", f"{root}/state_{{offset}}.txt"),
-            *("--fails", "-", "--finds", "-", "--children", "-"),
-        ]
-        values = {
-            "PROJECT_ROOT": root,
-            "JOBSET": "bench",
-            "RUNTIME": "local",
-            "SAGE_BIN": self.python,
-            "SCRIPT": SOLVER,
-            "STOP_FILE_HOST": root / "bench_stop.txt",
-            "STATE_FILE_HOST": root / "state_{offset}.txt",
-            "STRIDE": 1,
-            "TOTAL_CASES": TOTAL,
-            "STOP_GRACE": 1,
-            "MAX_FAILED_RETRIES": 10 * TURNS,
-            "SAGE_BASE_ARGS": shlex.join(self.arguments),
-        }
-        self.env_file.write_text("".join(f'{key}="{value}"\n' for key, value in values.items()))
-        self.lines: list[Line] = []
-        self.reader = open(self.journal)  # noqa: SIM115 - read on as it grows
-        self.inotify = INotify()
-        self.inotify.add_watch(self.journal, flags.MODIFY)
+        self.env_file.write_text(jobset.render(self.configured(root)))
+        self.unread: deque[Line] = deque()
+
+    def configured(self, home: Path) -> dict[str, str]:
+        """The keys of the jobset, with a solver that keeps its journal in `home`."""
+        return jobset.solving(
+            home, home, options=("--pace", "0.002"), JOBSET="bench", STRIDE=1, TOTAL_CASES=TOTAL,
+            WORKERS=1, SAGE_BIN=jobset.bare_python(home / "python"), MAX_FAILED_RETRIES=10 * TURNS,
+        )  # fmt: skip
 
     def start(self, *verb: str) -> subprocess.Popen[bytes]:
         """Start a verb of the runner."""
@@ -82,33 +58,33 @@ class Bench:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def until(self, condition: Callable[[Line], bool]) -> Line:
-        """The next line that is waited for; a line is written in one piece."""
-        while True:
-            for text in self.reader:
-                part = text.split()
-                line = Line(part[0], int(part[2]), int(part[4]) / 1e9, int(part[5]))
-                self.lines.append(line)
-                if condition(line):
+        """The next line that is waited for."""
+
+        def found() -> Line | None:
+            self.unread += self.journal.added()
+            while self.unread:
+                if condition(line := self.unread.popleft()):
                     return line
-            if not self.inotify.read(timeout=60_000):
-                raise RuntimeError(f"no solver works; see {self.root}/out")
+            return None
+
+        return until(found, f"a solver's line, see {self.root}/out", below=self.journal.path)
 
     def solving(self, since: float = 0.0) -> Line:
         """A case that is solved a while after the first one after that moment."""
         first = self.until(lambda line: _case(line, since))
-        return self.until(lambda line: _case(line, first.at + WINDOW))
+        return self.until(lambda line: _case(line, first.seconds + WINDOW))
 
     def began(self, since: float) -> Line:
         """The first start of a solver after that moment."""
-        return self.until(lambda line: line.event == "start" and line.at > since)
+        return self.until(lambda line: line.event == "start" and line.seconds > since)
 
 
 def _case(line: Line, since: float) -> bool:
-    return line.event == "case" and line.at > since
+    return line.event == "case" and line.seconds > since
 
 
 def _longest(lines: list[Line], begin: float, end: float) -> float:
-    cases = [line.at for line in lines if line.event == "case" and begin <= line.at <= end]
+    cases = [line.seconds for line in lines if _case(line, begin) and line.seconds <= end]
     return max(after - before for before, after in itertools.pairwise(cases))
 
 
@@ -125,23 +101,18 @@ def bare(bench: Bench) -> float:
     """The floor: seconds from starting the solver's command to its first line, by nobody."""
     home = bench.root / "bare"
     home.mkdir(exist_ok=True)
-    (home / "journal").touch()
-    arguments = [word.replace(str(bench.root), str(home)) for word in bench.arguments]
+    keys, journal = bench.configured(home), Journal(home / "journal")
+    journal.path.touch()
+    words = [keys["SAGE_BIN"], keys["SCRIPT"], *shlex.split(keys["SAGE_BASE_ARGS"])]
+    command = [*words, "--stride", "1", "--offset", "0"]
     taken = []
-    with INotify() as inotify:
-        inotify.add_watch(home / "journal", flags.MODIFY)
-        for _ in range(TURNS):
-            began = time.monotonic()
-            command = [str(bench.python), str(SOLVER), *arguments, "--stride", "1", "--offset", "0"]
-            with subprocess.Popen(command, stdout=subprocess.DEVNULL) as solver:
-                inotify.read(timeout=10_000)
-                solver.kill()
-            at = [
-                int(line.split()[4]) / 1e9
-                for line in (home / "journal").read_text().splitlines()
-                if line.startswith("start")
-            ]
-            taken.append(next(moment for moment in at if moment > began) - began)
+    for _ in range(TURNS):
+        began = time.monotonic()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as solver:
+            start, *_ = until(journal.added, "the solver's start", below=journal.path)
+            solver.kill()
+        journal.added()
+        taken.append(start.seconds - began)
     return statistics.median(taken)
 
 
@@ -156,7 +127,7 @@ def measure(bench: Bench) -> list[Row]:
         worker.kill()
         worker.wait()
         bench.solving(killed)
-        lines = bench.lines
+        lines = bench.journal.lines
         before.append(_longest(lines, killed - WINDOW, killed))
         gaps.append(_longest(lines, killed - WINDOW / 10, killed + WINDOW))
         worker = bench.start("worker", "1")
@@ -197,7 +168,7 @@ def measure(bench: Bench) -> list[Row]:
 
 
 def _after(bench: Bench, moment: float) -> float:
-    return bench.began(moment).at - moment
+    return bench.began(moment).seconds - moment
 
 
 def main() -> None:

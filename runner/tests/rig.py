@@ -7,11 +7,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from kit import jobset, waiting
+from kit.journal import Journal, Line
 from kit.waiting import PATIENCE
 from sagequeue import config
 from sagequeue.config import Config
@@ -19,18 +19,6 @@ from sagequeue.jobs import JobState
 from sagequeue.spool import Spool
 
 JOBSET = "demo"
-SOLVER = Path(__file__).with_name("solver.py")
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of the solvers' journal."""
-
-    event: str
-    offset: int
-    gidx: int
-    pid: int
-    at: float
 
 
 class Rig:
@@ -43,9 +31,9 @@ class Rig:
         self.enqueued: set[str] = set()
         self.env_file = root / f"{JOBSET}.env"
         self.gate = self.home / f"{JOBSET}_stop.txt"
+        self.journal = Journal(self.home / "journal")
         self.settings: dict[str, object] = {
-            **jobset.solving(root, self.home, STRIDE=stride, TOTAL_CASES=total, STOP_GRACE=5),
-            "SCRIPT": SOLVER,
+            **jobset.solving(root, self.home, STRIDE=stride, TOTAL_CASES=total, STOP_GRACE=5)
         }
         self.configure(**settings)
 
@@ -106,14 +94,8 @@ class Rig:
         with open(self.home / f"off{offset}.go", "w") as fifo:
             fifo.write("go")
 
-    def journal(self) -> list[Event]:
-        path = self.home / "journal"
-        lines = path.read_text().splitlines() if path.exists() else []
-        parts = (line.split() for line in lines)
-        return [Event(p[0], int(p[1]), int(p[2]), int(p[3]), float(p[4])) for p in parts]
-
-    def events(self, event: str, offset: int | None = None) -> list[Event]:
-        return [e for e in self.journal() if e.event == event and offset in (None, e.offset)]
+    def events(self, event: str, offset: int | None = None) -> list[Line]:
+        return [e for e in self.journal.read() if e.event == event and offset in (None, e.offset)]
 
     def log(self, offset: int) -> str:
         path = self.config.log_file(offset)
@@ -143,7 +125,7 @@ class Rig:
         """Return when the condition holds, looked at after every change below the root."""
         waiting.until(condition, what, below=self.root, report=self.report)
 
-    def until_event(self, event: str, offset: int, count: int = 1) -> Event:
+    def until_event(self, event: str, offset: int, count: int = 1) -> Line:
         self.until(lambda: len(self.events(event, offset)) >= count, f"{event} of {offset}")
         return self.events(event, offset)[count - 1]
 
@@ -169,12 +151,12 @@ class Rig:
 
     def check(self) -> None:
         """The invariants: see docs/queue.md, "What holds"."""
-        assert not self.events("OVERLAP"), f"two solvers for one offset\n{self.report()}"
+        assert not self.events("overlap"), f"two solvers for one offset\n{self.report()}"
         spool = self.spool
         places = Counter(name for state in JobState for name in spool.names(state))
         assert set(places.values()) <= {1}, f"a job in two directories: {places}"
         assert self.enqueued <= places.keys(), f"jobs lost: {self.enqueued - places.keys()}"
-        cases = Counter((e.offset, e.gidx) for e in self.events("case"))
+        cases = Counter((e.offset, e.value) for e in self.events("kept"))
         twice = {case: n for case, n in cases.items() if n > 1}
         assert not twice, f"cases solved twice: {twice}"
         for name in spool.names(JobState.DONE):

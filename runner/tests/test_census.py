@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from rig import SOLVER, Rig, rig, wrapper_of
+from kit.jobset import SOLVER
+from rig import Rig, rig, wrapper_of
 from sagequeue import census
 from sagequeue.jobs import JobState
 

@@ -295,7 +295,7 @@ def test_a_worker_that_is_stopped_or_drained_at_any_moment_of_its_start_leaves_a
     for turn in range(12):
         worker = demo.worker(1)
         if turn:
-            demo.until(lambda: demo.spool.owners() or demo.events("end"), "a claim")
+            demo.until(lambda: demo.spool.owners() or demo.events("complete"), "a claim")
         worker.send_signal(told)
         assert demo.until_ended(worker) in (0, -told)
         assert not demo.spool.names(JobState.RUNNING), demo.report()
@@ -311,7 +311,7 @@ def test_what_a_solver_leaves_behind_is_gone_before_the_next_one_starts(
     demo.configure(MAX_FAILED_RETRIES=1)
     demo.orders(0, exit=[0, 1], **{kind: True})
     demo.worker(1)
-    left = demo.until_event(kind, 0).gidx
+    left = demo.until_event(kind, 0).value
     demo.until_state(JobState.FAILED, 0)
     if kind == "child":  # the group ends with its leader
         assert not alive(left)
@@ -467,7 +467,7 @@ def test_stopping_a_worker_leaves_a_later_execution_of_its_job_alone(demo: Rig) 
 def test_what_left_the_group_with_the_lock_in_its_hand_ends_with_the_workload(demo: Rig) -> None:
     demo.orders(0, keeper=True)
     demo.worker(1)
-    keeper = demo.until_event("keeper", 0).gidx
+    keeper = demo.until_event("keeper", 0).value
     demo.until_state(JobState.DONE, 0)
     assert not alive(keeper)
 

@@ -7,13 +7,14 @@ import signal
 
 import psutil
 import pytest
-from rig import Event, Rig, alive
+from kit.journal import Line
+from rig import Rig, alive
 from sagequeue.jobs import JobState
 from test_guarantee import waiting_wrapper
 
 
 @pytest.fixture
-def solver(demo: Rig) -> Event:
+def solver(demo: Rig) -> Line:
     """Worker 1 has a solver at the second case of offset 0, which waits."""
     demo.orders(0, wait_at=4)
     demo.worker(1)
@@ -35,7 +36,7 @@ def adopts(demo: Rig, count: int = 1) -> None:
 
 
 def test_the_next_worker_of_the_number_sees_the_same_solver_through(
-    demo: Rig, solver: Event
+    demo: Rig, solver: Line
 ) -> None:
     tell(demo, signal.SIGHUP)
     assert alive(solver.pid)
@@ -48,7 +49,7 @@ def test_the_next_worker_of_the_number_sees_the_same_solver_through(
     assert not {"ATTEMPTS", "INTERRUPTS"} & demo.job(0).keys()
 
 
-def test_an_adopted_solver_is_handed_over_again(demo: Rig, solver: Event) -> None:
+def test_an_adopted_solver_is_handed_over_again(demo: Rig, solver: Line) -> None:
     for count in (1, 2):
         tell(demo, signal.SIGHUP)
         adopts(demo, count)
@@ -57,7 +58,7 @@ def test_an_adopted_solver_is_handed_over_again(demo: Rig, solver: Event) -> Non
     assert {event.pid for event in demo.events("case", 0)} == {solver.pid}
 
 
-def test_a_worker_of_another_number_leaves_it_alone(demo: Rig, solver: Event) -> None:
+def test_a_worker_of_another_number_leaves_it_alone(demo: Rig, solver: Line) -> None:
     tell(demo, signal.SIGHUP)
     demo.worker(2)
     demo.until_state(JobState.DONE, 1, 2, 3)
@@ -66,7 +67,7 @@ def test_a_worker_of_another_number_leaves_it_alone(demo: Rig, solver: Event) ->
     assert alive(solver.pid)
 
 
-def test_recovery_beside_it_takes_nothing(demo: Rig, solver: Event) -> None:
+def test_recovery_beside_it_takes_nothing(demo: Rig, solver: Line) -> None:
     tell(demo, signal.SIGHUP)
     assert "scanned_running=1 requeued_orphans=0" in demo.run("recover").stdout
     adopts(demo)
@@ -74,7 +75,7 @@ def test_recovery_beside_it_takes_nothing(demo: Rig, solver: Event) -> None:
     assert alive(solver.pid)
 
 
-def test_a_solver_that_ends_between_two_workers_is_done(demo: Rig, solver: Event) -> None:
+def test_a_solver_that_ends_between_two_workers_is_done(demo: Rig, solver: Line) -> None:
     tell(demo, signal.SIGHUP)
     demo.go(0)
     demo.until_gone(solver.pid)
@@ -84,7 +85,7 @@ def test_a_solver_that_ends_between_two_workers_is_done(demo: Rig, solver: Event
     assert len(demo.events("start", 0)) == 1
 
 
-def test_a_solver_that_ends_as_its_worker_is_told_is_settled_once(demo: Rig, solver: Event) -> None:
+def test_a_solver_that_ends_as_its_worker_is_told_is_settled_once(demo: Rig, solver: Line) -> None:
     worker = demo.workers[-1]
     worker.send_signal(signal.SIGSTOP)
     demo.go(0)
@@ -115,7 +116,7 @@ def test_told_while_it_ends_its_solver_it_ends_it(demo: Rig) -> None:
     assert "ATTEMPTS" not in demo.job(0)
 
 
-def test_told_to_stop_as_well_it_does_either(demo: Rig, solver: Event) -> None:
+def test_told_to_stop_as_well_it_does_either(demo: Rig, solver: Line) -> None:
     tell(demo, signal.SIGHUP, signal.SIGTERM)
     assert demo.where(0) == [JobState.RUNNING if alive(solver.pid) else JobState.PENDING]
     demo.run("stop")
@@ -124,13 +125,13 @@ def test_told_to_stop_as_well_it_does_either(demo: Rig, solver: Event) -> None:
     assert "ATTEMPTS" not in demo.job(0)
 
 
-def test_one_that_drains_does_not_wait_for_its_solver(demo: Rig, solver: Event) -> None:
+def test_one_that_drains_does_not_wait_for_its_solver(demo: Rig, solver: Line) -> None:
     tell(demo, signal.SIGUSR1, signal.SIGHUP)
     assert alive(solver.pid)
     assert demo.where(0) == [JobState.RUNNING]
 
 
-def test_stop_ends_a_solver_that_was_left_at_work(demo: Rig, solver: Event) -> None:
+def test_stop_ends_a_solver_that_was_left_at_work(demo: Rig, solver: Line) -> None:
     tell(demo, signal.SIGHUP)
     said = demo.run("stop").stdout.splitlines()
     assert not alive(solver.pid)
@@ -153,7 +154,7 @@ def test_at_any_moment_it_leaves_a_whole_queue(demo: Rig) -> None:
 
     def moments() -> list[int]:
         states = [len(demo.spool.names(state)) for state in JobState]
-        return [0, *states, len(demo.events("start")), len(demo.events("end"))]
+        return [0, *states, len(demo.events("start")), len(demo.events("complete"))]
 
     for turn in range(8):
         before = moments()
@@ -180,7 +181,7 @@ def test_under_nohup_it_works_on(demo: Rig) -> None:
     assert worker.poll() is None
 
 
-def test_explain_tells_who_took_it_up(demo: Rig, solver: Event) -> None:
+def test_explain_tells_who_took_it_up(demo: Rig, solver: Line) -> None:
     tell(demo, signal.SIGHUP)
     assert "is running without a worker" in demo.run("explain", "0").stdout
     adopts(demo)

@@ -124,7 +124,6 @@ def test_a_corrupt_state_file_is_held_at_once_until_it_is_mended(demo: Rig) -> N
     state = demo.config.state_file(0)
     assert state is not None
     state.write_text("half a numb")
-    # The solver says when it starts only after it has read it, so the job's state tells.
     demo.run("enqueue")
     demo.worker(1)
     demo.until_state(FAILED, 0)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from rig import JOBSET, SOLVER, Rig
+from kit.jobset import SOLVER
+from rig import JOBSET, Rig
 from sagequeue import config, migrate, predecessor
 from sagequeue.jobs import JobState
 from test_recovery import dead_pid
@@ -400,7 +401,7 @@ def test_the_queue_is_worked_to_its_end_each_partition_from_its_state_file_on(
     solved = (0, 1, 3, 4, 5, 6, 7, 9)
     rig.until_state(DONE, *solved)
     rig.until_state(FAILED, 2, 8)
-    starts = {event.offset: event.gidx for event in rig.events("start")}
+    starts = {event.offset: event.value for event in rig.events("start")}
     assert starts == {0: -10, 1: 11, 3: 23, 4: 14, 5: 5, 7: 17, 9: 19}
     assert len(rig.events("start")) == len(starts)
     assert all(rig.config.complete(offset) for offset in solved)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from kit.jobset import SOLVER
 from machine import CONTAINER, Machine
-from rig import SOLVER, Rig, alive, rig
+from rig import Rig, alive, rig
 from sagequeue.jobs import JobState
 
 

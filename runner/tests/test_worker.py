@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rig import JOBSET, SOLVER, Rig, rig
+from kit.jobset import SOLVER
+from rig import JOBSET, Rig, rig
 from sagequeue.jobs import JobState
 
 MALFORMED = {
@@ -233,9 +234,11 @@ def test_the_gate_set_and_cleared_at_every_moment_loses_nothing(demo: Rig) -> No
         demo.worker(number)
     for turn in itertools.count():
         # The moments are the solvers' own steps, so that each turn meets another one.
-        step = len(demo.journal()) + turn % 3
+        step = len(demo.journal.read()) + turn % 3
         demo.until(
-            lambda step=step: len(demo.journal()) > step or demo.spool.names(JobState.DONE)[23:],
+            lambda step=step: (
+                len(demo.journal.read()) > step or demo.spool.names(JobState.DONE)[23:]
+            ),
             "a step",
         )
         if demo.spool.names(JobState.DONE)[23:]:
@@ -358,7 +361,7 @@ def test_a_full_disk_loses_no_job_and_the_worker_goes_on_when_there_is_room(
     ballast = fill(small_disk)
     assert demo.run("enqueue", "--offset", "0", check=False).returncode in (0, 1)
     demo.go(0)
-    demo.until_event("end", 0)
+    demo.until_event("complete", 0)
     demo.until(lambda: "No space left on device" in demo.said(1), "the worker's words")
     assert len(demo.where(0)) == 1
     assert worker.poll() is None

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from disk import Directory, Link, Tree
+from kit.journal import Journal
 from promises import SETTLED, Promises
 from sagequeue import config, jobs, recovery
 from sagequeue.exceptions import MalformedJob
@@ -91,13 +92,13 @@ class Replay:
         begun = {k: spool.config.last_gidx(k) for k in range(STRIDE)}
         if pending:
             self._work(pending)
-        cases = [line.split() for line in self._journal() if line.startswith("case ")]
-        solved = Counter((int(case[1]), int(case[2])) for case in cases)
+        journal = Journal(self.place / "home/journal").read()
+        solved = Counter((line.offset, line.value) for line in journal if line.event == "case")
         for (k, gidx), times in solved.items():
             if times > 1 or gidx <= begun[k]:
                 yield f"case {gidx} was solved again"
         for k, state in promised.settled:
-            if state == JobState.DONE and any(case[1] == str(k) for case in cases):
+            if state == JobState.DONE and any(offset == k for offset, _ in solved):
                 yield f"job {k}, which was done, was worked on again"
         for name in pending:
             if spool.locate(name) != [JobState.DONE]:
@@ -117,10 +118,6 @@ class Replay:
                     left.discard(jobs.job_name("demo", said[1]))
                 if not left:
                     worker.terminate()
-
-    def _journal(self) -> list[str]:
-        path = self.place / "home" / "journal"
-        return path.read_text().splitlines() if path.exists() else []
 
 
 def _as_it_is(spool: Spool, promised: Promises) -> Iterator[str]:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
 _INSIDE = "SAGEQUEUE_FAULTS_INSIDE"
 
 
@@ -53,7 +54,6 @@ def enter() -> None:
 
 def attack(directory: Path, arguments: argparse.Namespace) -> int:
     if arguments.build:
-        sys.path.insert(0, str(HERE.parent))
         import builds
 
         if arguments.build not in builds.BROKEN:

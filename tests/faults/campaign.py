@@ -18,8 +18,10 @@ from random import Random
 import evidence
 import faults
 import tampering
+from books import Books
 from ground import Ground, Plan, draw_plan
-from stage import Books, Stage, Stuck
+from kit.waiting import NeverCame
+from stage import Stage
 
 KINDS = [*faults.KINDS, *tampering.KINDS]
 _PER_ROUND = 200
@@ -87,8 +89,8 @@ def play(ground: Ground, seed: str, quota: int) -> tuple[Books, list[str], int]:
         try:
             _attack(stage, seed, quota)
             _finish(stage)
-        except Stuck as stuck:
-            stage.violation(str(stuck))
+        except NeverCame as never:
+            stage.violation(str(never))
         cases = sum(line.event == "case" for line in stage.journal.lines)
         found = evidence.violations(stage)
         if found:  # its disk may go away with this process

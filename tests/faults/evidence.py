@@ -6,9 +6,13 @@ Each function takes a stage whose round is over and gives what is violated, as s
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from journal import Line, Solver
-from stage import Stage
+from kit.journal import Line
+from solvers import Solver
+
+if TYPE_CHECKING:  # it runs the runner, of which nothing here is to be believed
+    from stage import Stage
 
 # What leaves a solver that has ended without a result.
 _RESULT_LOST = {"wrapper", "tree", "machine", "requeued", "read-only", "disk full", "ended"}
@@ -18,7 +22,7 @@ _ENDED = {"solver", "tree", "machine", "requeued", "ended"}
 _LAUNCH = 5_000_000_000  # nanoseconds that a worker's order to its solver may be on the way
 
 
-def violations(stage: Stage) -> list[str]:
+def violations(stage: "Stage") -> list[str]:
     """All of them."""
     for solver in stage.journal.solvers.values():
         for what, began, ended in stage.books.spans:
@@ -30,7 +34,7 @@ def violations(stage: Stage) -> list[str]:
     return found
 
 
-def _of(stage: Stage) -> dict[int, list[Solver]]:
+def _of(stage: "Stage") -> dict[int, list[Solver]]:
     """Each offset's solvers in order."""
     found = defaultdict(list)
     for solver in stage.journal.solvers.values():
@@ -38,30 +42,30 @@ def _of(stage: Stage) -> dict[int, list[Solver]]:
     return found
 
 
-def places(stage: Stage) -> Iterator[str]:
+def places(stage: "Stage") -> Iterator[str]:
     """Every job is in exactly one directory."""
     for offset in range(stage.ground.plan.stride):
         if len(where := stage.ground.places(offset)) != 1:
             yield f"offset {offset} lies in {where or 'no directory'}"
 
 
-def overlaps(stage: Stage) -> Iterator[str]:
+def overlaps(stage: "Stage") -> Iterator[str]:
     """At no time two solvers of an offset are alive: none writes after the next one began."""
     latest: dict[int, Line] = {}
     past = set()
     for line in stage.journal.lines:
         if line.event == "overlap":
-            yield f"offset {line.offset}: {line.value} was alive when {line.solver.pid} began"
+            yield f"offset {line.offset}: {line.value} was alive when {line.pid} began"
         before = latest.get(line.offset)
         if before is not None and before.solver != line.solver:
             past.add(before.solver)
         if line.solver in past:
             past.remove(line.solver)  # tell it once
-            yield f"offset {line.offset}: {line.solver.pid} wrote after another had begun"
+            yield f"offset {line.offset}: {line.pid} wrote after another had begun"
         latest[line.offset] = line
 
 
-def disturbed(stage: Stage) -> Iterator[str]:
+def disturbed(stage: "Stage") -> Iterator[str]:
     """A solver that nobody struck, and whose worker nobody stopped, comes to its own end."""
     for solver in stage.journal.solvers.values():
         if solver.ended is None:
@@ -74,7 +78,7 @@ def disturbed(stage: Stage) -> Iterator[str]:
             )
 
 
-def _stopped(stage: Stage, solver: Solver) -> bool:
+def _stopped(stage: "Stage", solver: Solver) -> bool:
     """Whether a worker that may have it was told to end it."""
     began, ended = solver.began, solver.ended or solver.began
     number = stage.numbers.get(solver.worker)
@@ -87,7 +91,7 @@ def _stopped(stage: Stage, solver: Solver) -> bool:
     return False
 
 
-def again(stage: Stage) -> Iterator[str]:
+def again(stage: "Stage") -> Iterator[str]:
     """No solver is started when an earlier one has completed the partition."""
     for offset, solvers in _of(stage).items():
         if stage.books.tampered[offset]:
@@ -98,7 +102,7 @@ def again(stage: Stage) -> Iterator[str]:
                 yield f"offset {offset}: {after.process.pid} began after it was complete"
 
 
-def done(stage: Stage) -> Iterator[str]:
+def done(stage: "Stage") -> Iterator[str]:
     """What is done is complete by the journal; at the end, that is every job that can be."""
     plan = stage.ground.plan
     solved = defaultdict(set)
@@ -114,7 +118,7 @@ def done(stage: Stage) -> Iterator[str]:
             yield f"offset {offset} is not done but {stage.ground.places(offset)}"
 
 
-def attempts(stage: Stage) -> Iterator[str]:
+def attempts(stage: "Stage") -> Iterator[str]:
     """Only a workload's own failures cost attempts, and each that is retried costs one."""
     books, plan = stage.books, stage.ground.plan
     by_offset = _of(stage)
@@ -133,12 +137,12 @@ def attempts(stage: Stage) -> Iterator[str]:
                 yield f"offset {offset} has spent {spent} attempts on {certain} certain failures"
 
 
-def _may_fail(stage: Stage, solver: Solver) -> bool:
+def _may_fail(stage: "Stage", solver: Solver) -> bool:
     by_hand = solver.offset in stage.books.gates and solver.last == "gate"
     return solver.last == "fail" or by_hand or bool(solver.struck & {"solver", "tree"})
 
 
-def held(stage: Stage) -> Iterator[str]:
+def held(stage: "Stage") -> Iterator[str]:
     """What can never succeed is held in the end, and has not been tried more often than is said."""
     for offset in stage.ground.plan.doomed:
         if (where := stage.ground.places(offset)) != ["failed"]:
@@ -150,7 +154,7 @@ def held(stage: Stage) -> Iterator[str]:
             yield f"offset {offset}, which always fails, was tried {tried} times"
 
 
-def findings(stage: Stage) -> Iterator[str]:
+def findings(stage: "Stage") -> Iterator[str]:
     """Every solution that was printed has its record."""
     found = stage.ground.found()
     for line in stage.journal.lines:

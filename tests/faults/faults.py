@@ -14,8 +14,8 @@ from random import Random
 from signal import Signals
 
 import processes
-from journal import Solver
 from processes import Process, identify
+from solvers import Solver
 from stage import Stage
 
 _UNDISTURBED = 0.25  # seconds that a solver without a worker is left alone, at most

@@ -1,21 +1,20 @@
 """One round's ground: its directories, its settings, what its partitions are to do."""
 
 import ctypes
+import fcntl
 import json
 import os
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from sagequeue.owner import Lock, try_lock
+from kit import jobset
 
 JOBSET = "demo"
 STATES = ("pending", "running", "done", "failed")
-SOLVER = Path(__file__).with_name("solver.py")
+CASE_SECONDS = 0.002
 DOOMED = 99  # so many failures are more than anybody retries
 TINY = "1m"  # the disk that gets full
 
@@ -38,6 +37,11 @@ class Plan:
     def total(self) -> int:
         """Cases of all partitions."""
         return self.stride * self.cases
+
+    def orders(self, offset: int) -> dict[str, object]:
+        """What the offset's solver is to do, see kit/solver.py."""
+        found = {"find": offset + self.stride * (self.cases - 1)} if offset in self.finds else {}
+        return {"fails": self.fails.get(offset, 0), "writer": offset in self.children, **found}
 
     @property
     def doomed(self) -> frozenset[int]:
@@ -88,26 +92,16 @@ class Ground:
 
     def _settings(self) -> str:
         plan = self.plan
-        # Python without its site packages starts in half the time.
-        python = self.home / "python"
-        python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S "$@"\n')
-        python.chmod(0o755)
-        pattern = f"{self.notebooks}/state_{JOBSET}_stride{plan.stride}_off{{offset}}.txt"
-        todo = {
-            "home": self.home, "total": plan.total, "gate": self.gate, "state": pattern,
-            "fails": ",".join(f"{k}:{n}" for k, n in plan.fails.items()) or "-",
-            "finds": ",".join(f"{k}:1" for k in plan.finds) or "-",
-            "children": ",".join(f"{k}:1" for k in plan.children) or "-",
-        }  # fmt: skip
-        values = {
-            "PROJECT_ROOT": self.project, "JOBSET": JOBSET, "RUNTIME": "local",
-            "SAGE_BIN": python, "SCRIPT": SOLVER, "STOP_FILE_HOST": self.gate,
-            "STATE_FILE_HOST": pattern, "STRIDE": plan.stride, "TOTAL_CASES": plan.total,
-            "WORKERS": plan.workers, "SLEEP_EMPTY": 1, "STOP_GRACE": plan.grace,
-            "MAX_FAILED_RETRIES": plan.retries,
-            "SAGE_BASE_ARGS": " ".join(f"--{key} {value}" for key, value in todo.items()),
-        }  # fmt: skip
-        return "".join(f'{key}="{value}"\n' for key, value in values.items())
+        for offset in plan.fails.keys() | plan.finds | plan.children:
+            jobset.orders(self.home, offset, **plan.orders(offset))
+        return jobset.render(
+            jobset.solving(
+                self.project, self.home, self.notebooks, ("--pace", str(CASE_SECONDS)),
+                SAGE_BIN=jobset.bare_python(self.home / "python"), STRIDE=plan.stride,
+                TOTAL_CASES=plan.total, WORKERS=plan.workers, SLEEP_EMPTY=1, STOP_GRACE=plan.grace,
+                MAX_FAILED_RETRIES=plan.retries,
+            )
+        )  # fmt: skip
 
     # The queue as it lies, read without the runner
 
@@ -154,22 +148,26 @@ class Ground:
         return {(r["offset"], r["gidx"]) for r in map(json.loads, texts)}
 
     @contextmanager
-    def locked(self, offset: int) -> Iterator[Lock | None]:
-        """The job's lock, as a careful person takes it before touching the file; or None."""
-        lock = try_lock(self.run / f"{self.name(offset)}.lock")
+    def locked(self, offset: int) -> Iterator[bool]:
+        """Take the job's lock, as a careful person does before touching the file; whether we do."""
+        how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        lock = os.open(self.run / f"{self.name(offset)}.lock", how, 0o600)
+        held = False
         try:
-            yield lock
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+            yield held
         finally:
-            if lock is not None:
-                lock.close()
+            os.close(lock)
 
     def rewrite(self, offset: int) -> bool:
         """Put a good job file where it lies, or into pending when it lies nowhere; under its lock.
 
         False while somebody holds that.
         """
-        with self.locked(offset) as lock:
-            if lock is None:
+        with self.locked(offset) as mine:
+            if not mine:
                 return False
             places = self.places(offset) or ["pending"]
             put(

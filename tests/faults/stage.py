@@ -10,27 +10,22 @@ import os
 import select
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from random import Random
 from typing import Self
 
 import processes
+from books import Books
 from ground import STATES, Ground
 from inotify_simple import INotify, flags
-from journal import Journal, Solver
+from kit import waiting
 from processes import Process
 from sagequeue import cli, jobs
+from solvers import Solver, Solvers
 
-_CHANGES = (
-    flags.CREATE | flags.MODIFY | flags.MOVED_TO | flags.MOVED_FROM | flags.CLOSE_WRITE
-    | flags.DELETE
-)  # fmt: skip
 _AGAIN = 0.05  # seconds until a worker that could not start is started again
-PATIENCE = 60.0  # seconds until what does not happen is a violation
 # What the verbs import when they are called: here once, not in every process that is forked.
 for name in ("census", "operations", "recovery", "worker"):
     importlib.import_module(f"sagequeue.{name}")
@@ -38,26 +33,6 @@ for name in ("census", "operations", "recovery", "worker"):
 setattr(cli, "parser", functools.cache(cli.parser))  # noqa: B010 - mypy minds an assignment
 cli.parser()
 Mend = Callable[[], bool]
-
-
-class Stuck(Exception):
-    """What had to happen did not."""
-
-
-@dataclass
-class Books:
-    """What the suite did, and saw with its own eyes; nothing here comes from the runner."""
-
-    faults: Counter[str] = field(default_factory=Counter)
-    stopped: list[tuple[int, int, int]] = field(default_factory=list)  # worker, process, when
-    tampered: Counter[int] = field(default_factory=Counter)  # offset: how often its files were
-    forged: set[int] = field(default_factory=set)  # offsets whose owner file was
-    gates: set[int] = field(default_factory=set)  # offsets that a gate removed by hand concerns
-    spans: list[tuple[str, int, int]] = field(default_factory=list)  # what, from when to when
-    by_hand: bool = False  # retry-failed was used
-    signalled: set[int] = field(default_factory=set)  # processes that were told to end
-    violations: list[str] = field(default_factory=list)
-    executions: int = 0
 
 
 def shifted(hours: float) -> None:
@@ -80,7 +55,7 @@ class Stage:
 
     def __init__(self, ground: Ground) -> None:
         self.ground, self.books = ground, Books()
-        self.journal = Journal(ground.journal)
+        self.journal = Solvers(ground.journal)
         self.workers: dict[int, Process] = {}
         self.numbers: dict[int, int] = {}  # process id: worker number, of every one there was
         self.others: dict[int, str] = {}
@@ -99,7 +74,7 @@ class Stage:
             **{state: ground.queue / state for state in STATES}, "run": ground.run,
             "log": ground.log,
         }.items():  # fmt: skip
-            self.names[self.inotify.add_watch(path, _CHANGES)] = name
+            self.names[self.inotify.add_watch(path, waiting.CHANGES)] = name
         self.poll.register(self.inotify.fileno(), select.POLLIN)
 
     # What is seen
@@ -122,7 +97,7 @@ class Stage:
 
     def look(self) -> None:
         """Take in what the solvers wrote."""
-        for solver in self.journal.read():
+        for solver in self.journal.new():
             self.books.executions += 1
             handle = None
             with suppress(ProcessLookupError):
@@ -222,14 +197,9 @@ class Stage:
         process = self.verb(*words)
         self.until(lambda: process.pid not in self.others, f"the end of {' '.join(words)}")
 
-    def until(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-        """Wait for it; `Stuck` when it never comes."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise Stuck(f"never came: {what}")
-            self.pump(min(left, 0.25))
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for it; NeverCame if it takes too long, which is a violation."""
+        waiting.until(condition, what, wait=lambda left: self.pump(min(left, 0.25)))
 
     def moment(self, draw: Random) -> None:
         """Wait for one of the moments at which a fault may hurt: a few events of one kind."""
@@ -298,7 +268,6 @@ class Stage:
         self.due.clear()
         processes.kill_all()
         processes.reap()
-        self.journal.close()
         self.inotify.close()
         for handle in self.handles:
             os.close(handle)

@@ -43,8 +43,8 @@ def job_spoilt(stage: Stage, draw: Random) -> bool:
         with suppress(OSError):
             os.truncate(path, draw.randint(1, 12))
         return True
-    with ground.locked(offset) as lock:
-        if lock is None or not path.is_file():
+    with ground.locked(offset) as mine:
+        if not mine or not path.is_file():
             return overwrite(path, b"")
         path.unlink()
         if how == "link":
@@ -59,8 +59,8 @@ def job_crlf(stage: Stage, draw: Random) -> bool:
     offset = _offset(stage, draw, "pending", "failed")
     if offset is None or stage.books.tampered[offset]:
         return False
-    with stage.ground.locked(offset) as lock, suppress(OSError):
-        if lock is not None and (places := stage.ground.places(offset)):
+    with stage.ground.locked(offset) as mine, suppress(OSError):
+        if mine and (places := stage.ground.places(offset)):
             path = stage.ground.file(places[0], offset)
             put(path, path.read_bytes().replace(b"\r", b"").replace(b"\n", b"\r\n"))
             return True

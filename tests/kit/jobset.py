@@ -30,30 +30,18 @@ def keys(project: Path, notebooks: Path | None = None, **more: object) -> dict[s
     """
     place, name = notebooks or project, more.get("JOBSET", "demo")
     found = {
-        "PROJECT_ROOT": project,
-        "JOBSET": name,
-        "RUNTIME": "local",
-        "SAGE_BIN": "/bin/true",
-        "SCRIPT": place / f"{name}.py",
-        "STOP_FILE_HOST": place / f"{name}_stop.txt",
+        "PROJECT_ROOT": project, "JOBSET": name, "RUNTIME": "local", "SAGE_BIN": "/bin/true",
+        "SCRIPT": place / f"{name}.py", "STOP_FILE_HOST": place / f"{name}_stop.txt",
         "STATE_FILE_HOST": place / f"state_{name}_stride{{stride}}_off{{offset}}.txt",
-        "STRIDE": 4,
-        "WORKERS": 2,
-        "TOTAL_CASES": 10,
-        "STOP_GRACE": 1,
-        "SAGE_BASE_ARGS": "",
-        **more,
-    }
+        "STRIDE": 4, "WORKERS": 2, "TOTAL_CASES": 10, "STOP_GRACE": 1, "SAGE_BASE_ARGS": "", **more,
+    }  # fmt: skip
     return {key: str(value) for key, value in found.items() if value is not None}
 
 
 def solving(
-    project: Path,
-    home: Path,
-    notebooks: Path | None = None,
-    options: Sequence[str] = (),
+    project: Path, home: Path, notebooks: Path | None = None, options: Sequence[str] = (),
     **more: object,
-) -> dict[str, str]:
+) -> dict[str, str]:  # fmt: skip
     """The same for solver.py, which keeps its journal in `home`; `options` are more of its own."""
     made = keys(project, notebooks or home, **{**_SOLVING, **more})
     arguments = [

@@ -12,7 +12,7 @@ from inotify_simple import INotify, flags
 
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds until what does not happen is a failure, on a busy machine
-_CHANGES = (
+CHANGES = (
     flags.CREATE | flags.DELETE | flags.MODIFY | flags.MOVED_TO | flags.MOVED_FROM
     | flags.CLOSE_WRITE
 )  # fmt: skip
@@ -25,7 +25,7 @@ class NeverCame(AssertionError):
 
 
 def until(
-    condition: Callable[[], T],
+    condition: Callable[[], T | None],
     what: str,
     seconds: float = PATIENCE,
     *,
@@ -76,7 +76,7 @@ class _Watch:
             if place not in self.known:
                 self.known.add(place)
                 with suppress(FileNotFoundError):  # it is gone again
-                    self.inotify.add_watch(place, _CHANGES)
+                    self.inotify.add_watch(place, CHANGES)
 
     def wait(self, left: float) -> None:
         """Return after the next change, or after a while."""

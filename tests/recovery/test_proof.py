@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from kit import jobset
+from kit.journal import Line
 from machine_faults.faults import Strike
 from machine_faults.machine import Machine
 from machine_faults.proof import Proof
@@ -16,9 +18,8 @@ def proof(tmp_path: Path) -> Proof:
     """Of two partitions of three cases each, whose jobs are pending."""
     settings = tmp_path / ".config/sagequeue"
     settings.mkdir(parents=True)
-    (settings / "attacked.env").write_text(
-        f'PROJECT_ROOT="/p"\nSTRIDE="{STRIDE}"\nWORKERS="1"\nTOTAL_CASES="{STRIDE * CASES}"\n'
-    )
+    keys = jobset.keys(Path("/p"), STRIDE=STRIDE, WORKERS=1, TOTAL_CASES=STRIDE * CASES)
+    (settings / "attacked.env").write_text(jobset.render(keys))
     machine = Machine("sagequeue-recovery-bookworm", tmp_path)
     machine.notebooks.mkdir()
     for state in ("pending", "running", "done", "failed"):
@@ -45,7 +46,8 @@ def journal(machine: Machine, *lines: str) -> None:
     with machine.journal.path.open("a") as file:
         for line in lines:
             event, pid, seconds, value = line.split()
-            file.write(f"{event} 0 {pid} {int(float(seconds) * SECOND)} {value}\n")
+            at = int(float(seconds) * SECOND)
+            file.write(f"{Line(event, 0, int(pid), 1, at, 0, 0, int(value))}\n")
 
 
 def strike(began: float, over: float, *effects: str, offset: int = 0) -> Strike:

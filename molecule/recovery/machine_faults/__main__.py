@@ -7,6 +7,7 @@ down meanwhile is then held against the queue, see proof.py. Runs as root on the
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import sys
@@ -15,9 +16,10 @@ from pathlib import Path
 from random import Random
 
 import psutil
+from kit.waiting import NeverCame, until
 
 from machine_faults.faults import KINDS, Strike
-from machine_faults.machine import Machine, Trouble
+from machine_faults.machine import Machine
 from machine_faults.proof import Proof
 
 # Seconds: for the machine to come back by itself, and for the median of what ended solvers.
@@ -39,8 +41,8 @@ def main() -> int:
         try:
             campaign.attack(given.seed, given.faults)
             campaign.end()
-        except Trouble as trouble:
-            campaign.proof.violations.append(str(trouble))
+        except NeverCame as never:
+            campaign.proof.violations.append(str(never))
         return campaign.close(given.seed)
 
 
@@ -64,7 +66,7 @@ class Campaign:
     def attack(self, seed: int, wanted: int) -> None:
         """Strike so many times, every kind once before any comes again."""
         deck: list[str] = []
-        self.machine.until(lambda: self.at_work(0), "the workers' start", _DEADLINE)
+        until(lambda: self.at_work(0), "the workers' start", _DEADLINE)
         while len(self.proof.strikes) < wanted and not self.proof.violations:
             # Of its own, since how much a fault draws depends on what it finds.
             draw = Random(f"{seed} {self.machine.name} {len(self.proof.strikes)}")  # noqa: S311
@@ -89,16 +91,19 @@ class Campaign:
 
     def moment(self, draw: Random) -> None:
         """Let the work get on a little."""
-        journal = self.machine.journal
-        there = len(journal.read()) + draw.randrange(1, 12)
-        self.machine.until(lambda: len(journal.read()) >= there, "the next cases", _DEADLINE)
+
+        def steps() -> int:
+            return sum(line.event != "kept" for line in self.machine.journal.read())
+
+        there = steps() + draw.randrange(1, 12)
+        until(lambda: steps() >= there, "the next cases", _DEADLINE)
 
     def back(self, strike: Strike) -> float:
         """Wait until the machine is at work again; how long it took from when it could."""
-        self.machine.until(lambda: self.at_work(strike.lifted), f"work after {strike}", _DEADLINE)
+        until(lambda: self.at_work(strike.lifted), f"work after {strike}", _DEADLINE)
         strike.over = time.monotonic_ns()
         could = max(strike.lifted, self.machine.container_began())
-        began = self.machine.journal.at_work(strike.lifted)
+        began = self.machine.at_work(strike.lifted)
         seconds = max(max(began.values(), default=could) - could, 0) / 1e9
         if self.proof.ended_by(strike):
             self.took.append(seconds)
@@ -109,7 +114,7 @@ class Campaign:
         machine = self.machine
         wanted = min(machine.workers, len(machine.unfinished()))
         return (
-            len(machine.journal.at_work(since)) >= wanted
+            len(machine.at_work(since)) >= wanted
             and len(machine.processes("worker")) == machine.workers
         )
 
@@ -122,7 +127,8 @@ class Campaign:
         deadline = time.monotonic() + _DEADLINE + _TO_THE_END * len(machine.unfinished())
         while machine.unfinished() and time.monotonic() < deadline:
             machine.recover()
-            machine.until(lambda: not machine.unfinished(), "", 10.0, trouble=False)
+            with contextlib.suppress(NeverCame):
+                until(lambda: not machine.unfinished(), "the end of all jobs", 10.0)
         self.proof.check(at_the_end=True)
         if self.took and statistics.median(self.took) > _PROMISED:
             self.proof.violations.append(f"half of the faults took more than {_PROMISED} s")

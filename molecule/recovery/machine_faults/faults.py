@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from kit.waiting import until
+
 from machine_faults.machine import JOBSET, Machine, Role
 
 _RETRIES = 3
@@ -67,18 +69,15 @@ def kind(name: str) -> Callable[[Kind], Kind]:
 
 def _victim(machine: Machine, role: str, draw: Random) -> Role:
     """One process of that role; a solver has failures left before it would be held."""
-    found: list[Role] = []
 
-    def there() -> bool:
-        found[:] = [
+    def found() -> list[Role]:
+        return [
             victim
             for victim in machine.processes(role)
             if role != "solver" or machine.failed[victim.number] < _RETRIES
         ]
-        return bool(found)
 
-    machine.until(there, f"a {role}", 60.0)
-    return draw.choice(found)
+    return draw.choice(until(found, f"a {role}"))
 
 
 def _offsets(machine: Machine, victim: Role) -> frozenset[int] | None:

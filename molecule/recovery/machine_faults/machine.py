@@ -7,7 +7,6 @@ import os
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,62 +14,13 @@ from types import TracebackType
 from typing import Self
 
 import psutil
+from kit.journal import Journal, Line
 
 JOBSET = "attacked"
 _PODMAN = Path(__file__).resolve().parents[2] / "machine/podman"
 _BOOTED = _PODMAN.with_name("booted")
 _TMPFS = "size=64m,mode=0755,uid=1000,gid=1000"
-_POLL = 0.1
-
-
-class Trouble(Exception):
-    """Something did not happen in time."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One event, see ../attacked.py."""
-
-    event: str
-    offset: int
-    pid: int
-    at: int
-    value: int
-
-
-class Journal:
-    """What the solvers have written so far."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lines: list[Line] = []
-        self._read = 0
-
-    def read(self) -> list[Line]:
-        """All lines."""
-        with suppress(FileNotFoundError), open(self.path, "rb") as file:
-            file.seek(self._read)
-            content = file.read()
-            whole = content[: content.rfind(b"\n") + 1]
-            self._read += len(whole)
-            for text in whole.decode().splitlines():
-                event, *numbers = text.split()
-                self._lines.append(Line(event, *map(int, numbers)))
-        return self._lines
-
-    def at_work(self, since: int) -> dict[int, int]:
-        """The offsets whose solvers are at work and have said so since then, and when first."""
-        first: dict[int, int] = {}
-        last: dict[int, Line] = {}
-        for line in self.read():
-            last[line.offset] = line
-            if line.at >= since and line.event in ("start", "case"):
-                first.setdefault(line.offset, line.at)
-        return {k: at for k, at in first.items() if last[k].event in ("start", "case")}
-
-    def complete(self) -> set[int]:
-        """The offsets whose partitions are complete."""
-        return {line.offset for line in self.read() if line.event == "complete"}
+_AT_WORK = ("start", "case", "kept")
 
 
 @dataclass(frozen=True)
@@ -166,17 +116,15 @@ class Machine:
 
     # What is seen of it
 
-    def until(
-        self, condition: Callable[[], bool], what: str, seconds: float, *, trouble: bool = True
-    ) -> None:
-        """Wait for that; Trouble when it takes longer."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                if trouble:
-                    raise Trouble(f"waited {seconds:.0f} s in vain for {what}")
-                return
-            time.sleep(_POLL)
+    def at_work(self, since: int) -> dict[int, int]:
+        """The offsets whose solvers are at work and have said so since then, and when first."""
+        first: dict[int, int] = {}
+        last: dict[int, Line] = {}
+        for line in self.journal.read():
+            last[line.offset] = line
+            if line.at >= since and line.event in _AT_WORK:
+                first.setdefault(line.offset, line.at)
+        return {k: at for k, at in first.items() if last[k].event in _AT_WORK}
 
     def _first_process(self) -> int:
         """The machine's PID 1, as the host numbers it."""

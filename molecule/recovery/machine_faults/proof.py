@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from kit.journal import FINISHED, Line
+
 from machine_faults.faults import Strike
-from machine_faults.machine import Line, Machine
+from machine_faults.machine import Machine
 
 # Nanoseconds between two lines of a solver that nobody disturbed: the longest case, and what a
 # busy machine takes to write.
 _CASE = int(1.5e9)
-_FINISHED = ("complete", "gate", "fail")
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Proof:
     def ended_by(self, strike: Strike) -> bool:
         """Whether a solver had to be started for the one that it ended."""
         return strike.ends and any(
-            strike.began <= after.began <= strike.over and before.last.event not in _FINISHED
+            strike.began <= after.began <= strike.over and before.last.event not in FINISHED
             for solvers in self.solvers().values()
             for before, after in itertools.pairwise(solvers)
         )
@@ -92,7 +93,7 @@ class Proof:
         """A solver that nobody struck loses no second, and comes to its own end."""
         for offset, solvers in self.solvers().items():
             for before, after in itertools.pairwise(solvers):
-                if before.last.event in _FINISHED or before.began < self.since:
+                if before.last.event in FINISHED or before.began < self.since:
                     continue
                 if not any(
                     s.ends and s.hits(offset, before.began, after.began) for s in self.strikes
