@@ -1,24 +1,27 @@
 """A queue in a temporary directory with real workers and real solvers."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from unittest import mock
 
 import psutil
 from kit import jobset, waiting
 from kit.journal import Journal, Line
 from kit.waiting import PATIENCE
-from sagequeue import config
+from sagequeue import cli, config
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
 from sagequeue.spool import Spool
 
 JOBSET = "demo"
+_HERE = {"clear-stop", "enqueue", "explain", "found", "request-stop", "retry-failed", "status"}
 
 
 class Rig:
@@ -57,11 +60,17 @@ class Rig:
         return Spool(self.config)
 
     def run(self, *verb: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run one verb to its end."""
-        result = subprocess.run(
-            [sys.executable, "-m", "sagequeue", *verb, "--env-file", str(self.env_file)],
-            check=check, text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE,
-        )  # fmt: skip
+        """Run one verb to its end: in this process, unless it starts processes or signals them."""
+        words = [*verb, "--env-file", str(self.env_file)]
+        if verb[0] in _HERE:
+            result = _run_here(words)
+        else:
+            result = subprocess.run(
+                [sys.executable, "-m", "sagequeue", *words], check=False, text=True,
+                capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE,
+            )  # fmt: skip
+        if check:
+            result.check_returncode()
         if verb[0] == "enqueue" and result.returncode == 0:
             stride = range(self.config.stride)
             offsets = [int(verb[verb.index("--offset") + 1])] if "--offset" in verb else stride
@@ -190,6 +199,21 @@ def wrapper_of(solver: int) -> psutil.Process:
     assert parent is not None
     assert "sagequeue-wrapper" in parent.cmdline()
     return parent
+
+
+def _run_here(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Call the command in this process, which saves the start of an interpreter."""
+    out, err = io.StringIO(), io.StringIO()
+    with ExitStack() as here:
+        here.callback(os.umask, os.umask(0o022))
+        here.enter_context(redirect_stdout(out))
+        here.enter_context(redirect_stderr(err))
+        here.enter_context(mock.patch("sys.stdin", here.enter_context(open(os.devnull))))
+        try:
+            status = cli.main(list(words))
+        except SystemExit as error:  # a wrong command line
+            status = int(error.code or 0)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 @contextmanager
