@@ -61,6 +61,7 @@ def attack(directory: Path, arguments: argparse.Namespace) -> int:
         sys.path.insert(0, str(builds.build(directory, arguments.build)))
     import campaign
     import processes
+    from kit.waiting import PATIENCE
 
     processes.adopt_orphans()
     processes.come_first()
@@ -70,6 +71,8 @@ def attack(directory: Path, arguments: argparse.Namespace) -> int:
     result = campaign.run(
         directory, arguments.seed, arguments.faults, mounts=mounts,
         say=lambda line: print(line, flush=True),
+        # A broken build may never come to rest; what is wrong with it shows long before.
+        patience=10.0 if arguments.build else PATIENCE,
     )  # fmt: skip
     for kind, count in sorted(result.faults.items()):
         print(f"  {count:5} {kind}")

@@ -20,7 +20,7 @@ import faults
 import tampering
 from books import Books
 from ground import Ground, Plan, draw_plan
-from kit.waiting import NeverCame
+from kit.waiting import PATIENCE, NeverCame
 from stage import Stage
 
 KINDS = [*faults.KINDS, *tampering.KINDS]
@@ -53,8 +53,13 @@ class Result:
         )
 
 
-def run(directory: Path, seed: int, wanted: int, *, mounts: bool, say: Say) -> Result:
-    """Inject so many faults; ends with the first round that has violations."""
+def run(
+    directory: Path, seed: int, wanted: int, *, mounts: bool, say: Say, patience: float = PATIENCE
+) -> Result:
+    """Inject so many faults; ends with the first round that has violations.
+
+    `patience` is how long what must happen may take, in seconds.
+    """
     result, began = Result(), time.monotonic()
     while result.faults.total() < wanted and not result.violations:
         number = result.rounds
@@ -62,7 +67,7 @@ def run(directory: Path, seed: int, wanted: int, *, mounts: bool, say: Say) -> R
         plan = draw_plan(draw, tiny=mounts and number % _TINY_EVERY == 1)
         root = directory / f"round{number}"
         quota = min(_PER_ROUND, wanted - result.faults.total())
-        books, found, cases = play(Ground(root, plan), f"{seed} {number}", quota)
+        books, found, cases = play(Ground(root, plan), f"{seed} {number}", quota, patience)
         result.rounds += 1
         result.faults += books.faults
         result.executions += books.executions
@@ -79,10 +84,10 @@ def run(directory: Path, seed: int, wanted: int, *, mounts: bool, say: Say) -> R
     return result
 
 
-def play(ground: Ground, seed: str, quota: int) -> tuple[Books, list[str], int]:
+def play(ground: Ground, seed: str, quota: int, patience: float) -> tuple[Books, list[str], int]:
     """One round: its books, its violations, the number of cases that were solved."""
     os.environ["HOME"] = str(ground.root)
-    stage = Stage(ground)
+    stage = Stage(ground, patience)
     try:
         stage.run("enqueue")
         stage.staff(ground.plan.workers)

@@ -53,8 +53,8 @@ def shifted(hours: float) -> None:
 class Stage:
     """One round."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground, self.books = ground, Books()
+    def __init__(self, ground: Ground, patience: float = waiting.PATIENCE) -> None:
+        self.ground, self.books, self.patience = ground, Books(), patience
         self.journal = Solvers(ground.journal)
         self.workers: dict[int, Process] = {}
         self.numbers: dict[int, int] = {}  # process id: worker number, of every one there was
@@ -198,8 +198,8 @@ class Stage:
         self.until(lambda: process.pid not in self.others, f"the end of {' '.join(words)}")
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for it; NeverCame if it takes too long, which is a violation."""
-        waiting.until(condition, what, wait=lambda left: self.pump(min(left, 0.25)))
+        """Wait for it; NeverCame after `patience` seconds, which is a violation."""
+        waiting.until(condition, what, self.patience, wait=lambda left: self.pump(min(left, 0.25)))
 
     def moment(self, draw: Random) -> None:
         """Wait for one of the moments at which a fault may hurt: a few events of one kind."""
