@@ -115,6 +115,12 @@ class Moving:
         return {str(path): path.read_bytes() for path in files}
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End it, and leave it a zombie."""
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+
 def _cmdline(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
@@ -249,6 +255,24 @@ def test_a_worker_of_ours_does_not_start_beside_a_solver_that_theirs_left(moving
     solver = moving.solver(5)
     assert moving.rig.until_ended(moving.rig.worker(1)) == 75
     assert f"kill {solver.pid}" in moving.rig.said(1)
+
+
+def test_a_worker_of_theirs_that_ends_while_it_is_looked_at_is_no_hindrance(
+    moving: Moving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = moving.worker()
+    (found,) = predecessor.scripts(moving.rig.config.pending_dir)
+    assert found.pid == process.pid
+    read_bytes = Path.read_bytes
+
+    def read_late(path: Path) -> bytes:
+        if path == Path(f"/proc/{process.pid}/environ"):
+            _end(process)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_late)
+    assert predecessor.scripts(moving.rig.config.pending_dir) == []
+    assert process.poll() is not None
 
 
 def test_a_worker_of_theirs_on_another_queue_or_on_none_is_no_hindrance(moving: Moving) -> None:

@@ -150,7 +150,9 @@ def _concerns(pid: int, pending: Path | None) -> bool:
     try:
         variables = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes()).split("\0")
     except OSError:
-        return os.path.exists(f"/proc/{pid}")
+        # One that cannot be read may be of this queue. One that ended meanwhile is of none: Linux
+        # gives its empty command line, but no environment any more.
+        return _runs_script(str(pid))
     theirs = dict(variable.partition("=")[::2] for variable in variables)
     if pending is None:
         return os.path.realpath(theirs.get("HOME", Path.home())) == os.path.realpath(Path.home())
