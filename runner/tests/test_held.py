@@ -1,5 +1,6 @@
 """A job that cannot succeed rests with its reason, which `explain` tells, whoever asks."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from sagequeue.jobs import JobState
 
 PENDING, RUNNING, DONE, FAILED = JobState
 # Over /sys/fs/cgroup, in a mount namespace of the worker's own.
-OVER = ("unshare", "--map-root-user", "--mount", "sh", "-c")
+# Without root a namespace of users is needed, from which the processes outside cannot be examined.
+USERS = () if os.getuid() == 0 else ("--map-root-user",)
+OVER = ("unshare", *USERS, "--mount", "sh", "-c")
 MOUNT = 'mount --bind "$0" /sys/fs/cgroup && exec "$@"'
 
 
