@@ -21,7 +21,8 @@ def keys(tmp_path: Path) -> dict[str, str]:
     for path in (project, notebooks):
         path.mkdir()
     (notebooks / "demo.py").write_text("raise SystemExit(0)\n")
-    return jobset.keys(project, notebooks)
+    # A solver is known by its arguments: so no other test's is taken for one of this jobset.
+    return jobset.keys(project, notebooks, SAGE_BASE_ARGS=f"--of {tmp_path}")
 
 
 @pytest.fixture

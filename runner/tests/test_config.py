@@ -64,7 +64,6 @@ def test_what_is_left_out_has_a_default(env_file: Path, keys: dict[str, str]) ->
     assert (config.sleep_empty, config.stop_grace) == (30.0, 10.0)
     assert config.total_cases is None
     assert config.state_file(0) is None
-    assert config.sage_base_args == ()
     assert config.log_prefix == "demo"
 
 

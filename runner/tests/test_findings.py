@@ -148,7 +148,7 @@ def test_a_record_tells_all_that_is_needed_to_repeat_the_case(spool: Spool, conf
     found = json.loads(path.read_text())
     assert (found["jobset"], found["offset"], found["stride"], found["gidx"]) == ("demo", 0, 4, 4)
     assert found["perm"] == [5, 13, 6]
-    assert found["command"] == [config.sage_bin, config.script]
+    assert found["command"] == [config.sage_bin, config.script, *config.sage_base_args]
     assert found["log"] == str(config.log_file(0))
     assert found["worker"] == "1"
     assert found["found_at"].startswith("20")
