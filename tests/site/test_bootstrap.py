@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -135,17 +134,14 @@ def test_a_fresh_clone_with_an_empty_home_runs_ansible(
         assert (fresh.project / ".venv" / "bin" / command).exists()
 
 
-def test_a_current_environment_is_used_silently_and_at_once(machine: Machine) -> None:
+def test_a_current_environment_is_used_silently_and_as_it_is(machine: Machine) -> None:
     machine.has_python().bootstrap("true")
     made = machine.stamp.stat().st_mtime_ns
-    started = time.monotonic()
     again = machine.bootstrap("sh", "-c", 'pwd; echo "$VIRTUAL_ENV"; echo "${PATH%%:*}"', LC_ALL="")
-    took = time.monotonic() - started
     assert again.stderr == ""
     venv = machine.project / ".venv"
     assert again.stdout.splitlines() == [str(machine.home), str(venv), str(venv / "bin")]
     assert machine.stamp.stat().st_mtime_ns == made
-    assert took < 1, "tens of milliseconds on an idle machine"
 
     bare = machine.bootstrap()
     assert bare.returncode == 0
