@@ -1,4 +1,4 @@
-"""The whole campaign, of some minutes."""
+"""The campaign: SAGEQUEUE_LOCAL_FAULTS faults drawn from SAGEQUEUE_SEED."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-FAULTS = 5000
+FAULTS = int(os.environ.get("SAGEQUEUE_LOCAL_FAULTS", "1000"))
 SEED = int(os.environ.get("SAGEQUEUE_SEED", "101"))
 
 

@@ -1,0 +1,126 @@
+"""What each size of the test consists of: steps, each of them one command."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command, started in the project's root.
+
+    A step that is `alone` runs beside no other, because what it tests has limits of time. `after`
+    names a step that must have passed before this one starts.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    alone: bool = False
+    after: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a file's name."""
+        return "".join(letter if letter.isalnum() else "-" for letter in self.name)
+
+    @property
+    def is_pytest(self) -> bool:
+        """Whether pytest runs it, which tells how long each test takes."""
+        return self.command[0] == "pytest"
+
+
+def tests(name: str, *arguments: str) -> Step:
+    """A step of pytest's."""
+    return Step(name, ("pytest", *arguments))
+
+
+def scenario(name: str, suite: str = "", *, alone: bool = False) -> Step:
+    """A scenario of Molecule's; `suite` is for one that has one machine, of any suite."""
+    environment = {"MOLECULE_COMMAND_BORDERS": "0"}
+    if suite:
+        environment["SAGEQUEUE_SUITE"] = suite
+    called = f"scenario {name} {suite}".rstrip()
+    return Step(called, ("molecule", "test", "-s", name), alone, IMAGES.name, environment)
+
+
+# Steps start in the order of their list: first those that find most mistakes in a moment, then the
+# long ones, so that both lanes end at about the same time.
+TEXT = (
+    Step("ruff check", ("ruff", "check")),
+    Step("ruff format", ("ruff", "format", "--check")),
+    Step("yamllint", ("yamllint", ".")),
+    Step("mypy", ("mypy",)),
+)
+LINT = Step("ansible-lint", ("ansible-lint",))
+
+# Most of the runner's tests start no process. These start workers and solvers, and wait for them.
+# `held` and `migrate` are in one step: without root `held` has workers in a namespace that cannot
+# see of which queue the workers of `migrate` are, and so do not start beside them.
+SOLVING = [
+    f"runner/tests/test_{name}.py"
+    for name in ("guarantee", "hand_over", "held", "memory", "migrate")
+]
+WORKING = [f"runner/tests/test_{name}.py" for name in ("solving", "supervisor", "worker")]
+PODMAN = "runner/tests/test_podman.py"
+NOT_QUICK = [f"--ignore={path}" for path in (PODMAN, *SOLVING, *WORKING)]
+# What the tests themselves rest on.
+GROUND = ("tests/kit", "tests/recovery", "tests/suite")
+QUICK = (
+    tests("workloads", "tests/workloads"),
+    tests("runner", "runner/tests", *NOT_QUICK),
+    tests("runner, solvers", *SOLVING),
+    tests("runner, workers", *WORKING),
+    tests("the tests", *GROUND),
+)
+
+APART = (*GROUND, "tests/workloads", "tests/faults", "tests/site/test_site.py")
+OTHERS = tests("other tests", "tests", *(f"--ignore={path}" for path in APART))
+SITE = tests("site", "tests/site/test_site.py")
+FAULTS = tests("faults", "tests/faults")
+CONTAINER = tests("runner, Podman", PODMAN)
+
+# By one step: scenarios would wait for one another while one of them makes an image.
+IMAGES = Step("images", ("molecule/machine/make-images",))
+# These have one machine, of a suite that can be chosen. The other scenarios have machines of both.
+ONE_MACHINE = ("ops", "doctor", "sagequeue_units", "jupyter", "jobset", "podman_image")
+SUITES = ("bookworm", "trixie")
+
+
+def unit() -> list[Step]:
+    """What needs neither root nor machines."""
+    return [*TEXT, *QUICK]
+
+
+def whole() -> list[Step]:
+    """What a change must pass."""
+    return _all([scenario(name) for name in ONE_MACHINE])
+
+
+def long() -> list[Step]:
+    """Everything, on bare machines of every suite, with seeds that nobody has tried before."""
+    seed = os.environ.get("SAGEQUEUE_SEED") or str(int(time.time()))
+    more = {
+        "SAGEQUEUE_BARE": "1",
+        "SAGEQUEUE_FAULTS": "60",
+        "SAGEQUEUE_LOCAL_FAULTS": "10000",
+        "SAGEQUEUE_SEED": seed,
+        "CRASH_SEED": seed,
+    }
+    fuzz = Step("fuzzing", ("python", "runner/tests/fuzz", "--seconds", "600"))
+    steps = _all([scenario(name, suite) for name in ONE_MACHINE for suite in SUITES], fuzz)
+    return [replace(step, environment={**step.environment, **more}) for step in steps]
+
+
+def _all(scenarios: Sequence[Step], *more: Step) -> list[Step]:
+    large = [scenario("default"), scenario("wsl_systemd")]
+    local = [SITE, *more, FAULTS, *QUICK, LINT, CONTAINER]
+    recovery = scenario("recovery", alone=True)
+    return [*TEXT, IMAGES, OTHERS, *large, *scenarios, *local, recovery]
+
+
+SIZES: dict[str, Callable[[], list[Step]]] = {"unit": unit, "whole": whole, "long": long}
