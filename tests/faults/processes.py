@@ -71,6 +71,16 @@ def descendants() -> list[Process]:
     return [process for child in children if (process := identify(child.pid))]
 
 
+def enders() -> list[Process]:
+    """Those below this process that end an execution, for a verb that may be dead itself."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "sagequeue-ender" in child.cmdline() and (process := identify(child.pid)):
+                found.append(process)
+    return found
+
+
 def kill_all() -> None:
     """End everything below this process, at once and without a warning."""
     while alive := descendants():

@@ -60,6 +60,7 @@ class Stage:
         self.numbers: dict[int, int] = {}  # process id: worker number, of every one there was
         self.others: dict[int, str] = {}
         self.requeues: dict[int, int] = {}  # process: when it began to give running jobs back
+        self.left: list[tuple[int, list[Process]]] = []  # when such a one began, what it left
         self.due: dict[int, float] = {}
         self.skew: dict[int, float] = {}
         self.unsound = 0  # obstacles at the moment that may keep a process from starting
@@ -125,6 +126,8 @@ class Stage:
             what = self.others.pop(pid, None)
             if began := self.requeues.pop(pid, None):
                 self.span("requeued", began)
+                # When it was killed, what it had started ends the solvers all the same.
+                self.left.append((began, processes.enders()))
             number = next((n for n, p in self.workers.items() if p.pid == pid), None)
             if number is not None:
                 what = f"worker {number}"
@@ -141,6 +144,10 @@ class Stage:
             met = self.unsound or pid in self.excused
             if not fine and not (met and status in (1, 78)):
                 self.violation(f"{what} ended by itself, with status {status}")
+        for began, enders in [one for one in self.left if not any(p.alive for p in one[1])]:
+            self.left.remove((began, enders))
+            if enders:
+                self.span("requeued", began)
 
     def living(self) -> list[Solver]:
         """The solvers at work."""
