@@ -126,7 +126,7 @@ def test_start_has_recovery_and_the_workers_run_and_the_journal_has_what_they_sa
     def told_by_recovery() -> int:
         return (logs / "recover.log").read_text().count("action=finish")
 
-    demo.until(lambda: told_by_workers() + told_by_recovery() == 4, "what became of four jobs")
+    demo.until(lambda: told_by_workers() + told_by_recovery() == 4, "a line for each job")
     said = demo.run("journal", "-n", "50").stdout.splitlines()
     assert {line.split()[0] for line in said[:-1]} == {"[demo-1]", "[demo-2]"}
     assert sum(line.endswith("done -> done") for line in said) == told_by_workers() > 0

@@ -42,7 +42,7 @@ def solving(
     project: Path, home: Path, notebooks: Path | None = None, options: Sequence[str] = (),
     **more: object,
 ) -> dict[str, str]:  # fmt: skip
-    """The same for solver.py, which keeps its journal in `home`; `options` are more of its own."""
+    """The keys for solver.py: its journal is in `home`, `options` are its further arguments."""
     made = keys(project, notebooks or home, **{**_SOLVING, **more})
     arguments = [
         *("--home", str(home), "--total", made["TOTAL_CASES"], "--gate", made["STOP_FILE_HOST"]),

@@ -21,7 +21,7 @@ journal.py. The events, each with its value:
 
 `off<K>.json` holds the orders of offset K, read at the start:
 
-    {"wait_at": g}     before case g is done, wait until somebody writes to the FIFO off<K>.go
+    {"wait_at": g}     before case g is done, wait until a test writes to the FIFO off<K>.go
     {"exit": [g, rc]}  end with rc instead of doing case g
     {"die": [g, n]}    end by signal n instead
     {"fails": n}       end with 1 in the middle of the partition, n times

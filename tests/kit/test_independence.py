@@ -36,7 +36,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def reaches(path: Path, places: list[Path], package: str = "sagequeue") -> list[str] | None:
-    """The way from a file to the package, as the names of what is imported; None: there is none."""
+    """The imports that lead from a file to the package, in order; None if no import does."""
     ways: dict[Path, list[str]] = {path: []}
     todo = [path]
     while todo:
