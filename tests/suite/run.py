@@ -50,15 +50,21 @@ class Report:
         return lines
 
 
-def with_reports(steps: Sequence[Step], directory: Path) -> list[Step]:
-    """The steps, told where to leave their figures."""
+def with_directories(steps: Sequence[Step], directory: Path) -> list[Step]:
+    """The steps, told where to leave their figures and what they need only while they run.
+
+    Molecule would keep one scenario's configuration in one place for both suites, and two such
+    steps at a time would make each other's machines.
+    """
     told = []
     for step in steps:
-        figures = {"SAGEQUEUE_FIGURES": str(directory / f"{step.slug}.figures")}
         command = step.command
+        places = {"SAGEQUEUE_FIGURES": f"{directory / step.slug}.figures"}
         if step.is_pytest:
             command += (f"--junit-xml={directory / step.slug}.xml",)
-        told.append(replace(step, command=command, environment={**step.environment, **figures}))
+        if step.is_molecule:
+            places["MOLECULE_EPHEMERAL_DIRECTORY"] = f"{directory / step.slug}.molecule"
+        told.append(replace(step, command=command, environment={**step.environment, **places}))
     return told
 
 
@@ -73,7 +79,7 @@ def run(size: str, count: int) -> bool:
         lanes = Lanes(
             count, directory, report.began, lambda o: report.ended(o, lanes.output(o.step))
         )
-        steps = with_reports(SIZES[size](), directory)
+        steps = with_directories(SIZES[size](), directory)
         for seed in {step.environment.get("SAGEQUEUE_SEED") for step in steps} - {None}:
             print(f"To repeat it: SAGEQUEUE_SEED={seed} ./test {size}", flush=True)
         try:

@@ -33,6 +33,11 @@ class Step:
         """Whether pytest runs it, which tells how long each test takes."""
         return self.command[0] == "pytest"
 
+    @property
+    def is_molecule(self) -> bool:
+        """Whether it is a scenario of Molecule's."""
+        return self.command[0] == "molecule"
+
 
 def tests(name: str, *arguments: str) -> Step:
     """A step of pytest's."""

@@ -50,7 +50,7 @@ def test_every_test_file_is_in_one_step(size: str) -> None:
 
 @pytest.mark.parametrize("size", ["whole", "long"])
 def test_every_scenario_is_in_it(size: str) -> None:
-    scenarios = {step.command[-1] for step in SIZES[size]() if step.command[0] == "molecule"}
+    scenarios = {step.command[-1] for step in SIZES[size]() if step.is_molecule}
     assert scenarios == {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
 
 
@@ -60,6 +60,12 @@ def test_a_step_waits_only_for_one_of_the_same_size(size: str) -> None:
     names = [step.name for step in steps]
     assert len(set(names)) == len(names)
     assert {step.after for step in steps} <= {None, *names}
+
+
+def test_no_two_steps_of_molecule_share_a_directory(tmp_path: Path) -> None:
+    steps = [step for step in run.with_directories(SIZES["long"](), tmp_path) if step.is_molecule]
+    directories = [step.environment["MOLECULE_EPHEMERAL_DIRECTORY"] for step in steps]
+    assert len(set(directories)) == len(steps)
 
 
 def test_the_quick_part_needs_no_machine() -> None:
