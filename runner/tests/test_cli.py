@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kinds import Put
+from kinds import Put, read_log
 from kit import jobset
-from sagequeue import __version__, cli, findings, keyvalue
+from sagequeue import __version__, cli, keyvalue
 from sagequeue import config as configuration
 from sagequeue.config import Config
-from sagequeue.jobs import Job, JobState
+from sagequeue.jobs import JobState
 from sagequeue.owner import try_lock
 from sagequeue.spool import Spool
 
@@ -290,10 +290,10 @@ def test_found_shows_what_was_found_and_where_its_record_is(
     config: Config, spool: Spool, said: Said
 ) -> None:
     assert cli.main(["found"]) == 0
-    assert said()[0] == ["demo: nothing found so far (`sagequeue progress` says how far it is)"]
+    assert said()[0] == ["demo: found: nothing so far (0 of 10 cases)"]
     lines = "[t] START gidx=4 x\nSAT found for J = [0, 1]\nFound perm: [" + "1, " * 100 + "0]\n"
     config.log_file(0).write_text(lines)
-    findings.record(config, Job("demo", 0), 0, "1")
+    read_log(config)
     (path,) = config.results_dir.glob("*.json")
     assert cli.main(["found"]) == 0
     out, _ = said()

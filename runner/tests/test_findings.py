@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kinds import read_log
 from sagequeue import findings
 from sagequeue.config import Config
-from sagequeue.jobs import Job
+from sagequeue.reading import Reader
 from sagequeue.spool import Spool
 
-JOB = Job("demo", 0)
 RANK = """\
 [worker 1] start offset=0 job=demo_off0 at 2024-01-01T00:00:00+00:00
 [2024-01-01T00:00:00] START gidx=4 local=1 off=0 stride=4
@@ -24,102 +24,66 @@ Verified boundary rank: 4
 """
 
 
-def scan(path: Path, text: str | bytes, start: int = 0) -> list[dict[str, Any]]:
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return list(findings.scan(path, start))
+def found(spool: Spool, text: str | bytes) -> list[dict[str, Any]]:
+    """What is found in a log of that text."""
+    spool.config.log_file(0).write_bytes(text.encode() if isinstance(text, str) else text)
+    read_log(spool.config)
+    return findings.read(spool.config)
 
 
-def record(spool: Spool, text: str, start: int = 0) -> list[Path]:
-    spool.config.log_file(0).write_text(text)
-    total, _ = findings.record(spool.config, JOB, start, "1")
-    paths = sorted(spool.config.results_dir.glob("*.json"))
-    assert total <= len(paths)
-    return paths
+def record(spool: Spool, text: str) -> list[Path]:
+    found(spool, text)
+    return sorted(spool.config.results_dir.glob("*.json"))
 
 
-def test_a_solution_is_its_lines_its_case_and_their_values(tmp_path: Path) -> None:
-    assert scan(tmp_path / "log", RANK) == [
-        {
-            "gidx": 4,
-            "lines": [
-                "SAT found for J = [0, 1, 2]",
-                "Found perm: [5, 13, 6]",
-                "Verified boundary rank: 4",
-            ],
-            "J": [0, 1, 2],
-            "perm": [5, 13, 6],
-            "boundary_rank": 4,
-        }
-    ]
+def test_a_solution_is_its_lines_its_case_and_their_values(spool: Spool) -> None:
+    (finding,) = found(spool, RANK)
+    lines = ["SAT found for J = [0, 1, 2]", "Found perm: [5, 13, 6]", "Verified boundary rank: 4"]
+    assert (finding["gidx"], finding["lines"]) == (4, lines)
+    assert (finding["J"], finding["perm"], finding["boundary_rank"]) == ([0, 1, 2], [5, 13, 6], 4)
 
 
-def test_the_templates_solution_is_found(tmp_path: Path) -> None:
+def test_the_templates_solution_is_found(spool: Spool) -> None:
     text = "[t] START gidx=3 local=0 off=3 stride=4\nFOUND witness=12\nFound note: it is blue\n"
-    (found,) = scan(tmp_path / "log", text)
-    assert (found["gidx"], found["witness"], found["note"]) == (3, 12, "it is blue")
+    (finding,) = found(spool, text)
+    assert (finding["gidx"], finding["witness"], finding["note"]) == (3, 12, "it is blue")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "no solution\n",
-        "UNSAT for J = [0]\n",
-        "not SAT found for J = [0]\n",
-        "  SAT found for J = [0]\n",
-        "Found perm: [1]\nVerified boundary rank: 3\n",
-        "NOT FOUND x\nFOUNDATION y\nFOUND\n",
-        "[t] DONE  gidx=4 sat=False dt=1.0s\n",
-    ],
-)
-def test_other_lines_are_no_solution(tmp_path: Path, text: str) -> None:
-    assert scan(tmp_path / "log", text) == []
-
-
-def test_a_log_that_is_not_there_has_no_solution(tmp_path: Path) -> None:
-    assert list(findings.scan(tmp_path / "log", 0)) == []
-
-
-def test_each_solution_of_a_log_is_found_with_the_case_it_belongs_to(tmp_path: Path) -> None:
+def test_each_solution_of_a_log_is_found_with_the_case_it_belongs_to(spool: Spool) -> None:
     text = "".join(
         f"[t] START gidx={k} local={k} off=0 stride=1\nSAT found for J = [{k}]\nFound perm: [{k}]\n"
         f"[t] DONE  gidx={k} sat=True dt=1.0s\n"
         for k in range(3)
     )
-    found = scan(tmp_path / "log", text)
-    assert [(f["gidx"], f["J"], f["perm"]) for f in found] == [(k, [k], [k]) for k in range(3)]
+    told = [(f["gidx"], f["J"], f["perm"]) for f in found(spool, text)]
+    assert told == [(k, [k], [k]) for k in range(3)]
 
 
-def test_a_solution_before_any_start_line_has_no_case(tmp_path: Path) -> None:
-    assert scan(tmp_path / "log", "SAT found for J = [0]\n")[0]["gidx"] is None
-
-
-def test_only_the_executions_part_of_the_log_is_read(tmp_path: Path) -> None:
-    assert scan(tmp_path / "log", RANK + RANK.replace("13", "14"), len(RANK))[0]["perm"][1] == 14
-    assert scan(tmp_path / "log", RANK + "nothing\n", len(RANK)) == []
+def test_a_solution_before_any_start_line_has_no_case(spool: Spool) -> None:
+    assert found(spool, "SAT found for J = [0]\n")[0]["gidx"] is None
 
 
 def test_what_was_printed_after_the_solver_was_found_dead_is_not_the_solutions(
-    tmp_path: Path,
+    spool: Spool,
 ) -> None:
     text = "SAT found for J = [0]\n[worker 1] start offset=0 at now\nFound perm: [9]\n"
-    assert "perm" not in scan(tmp_path / "log", text)[0]
+    assert "perm" not in found(spool, text)[0]
 
 
-def test_a_solution_that_was_cut_off_in_mid_line_is_found_all_the_same(tmp_path: Path) -> None:
-    (found,) = scan(tmp_path / "log", "SAT found for J = [0, 1]\nFound perm: [5, 1")
-    assert (found["J"], found["perm"]) == ([0, 1], "[5, 1")
+def test_a_solution_that_was_cut_off_in_mid_line_is_found_all_the_same(spool: Spool) -> None:
+    (finding,) = found(spool, "SAT found for J = [0, 1]\nFound perm: [5, 1")
+    assert (finding["J"], finding["perm"]) == ([0, 1], "[5, 1")
 
 
-def test_binary_output_around_a_solution_does_not_hide_it(tmp_path: Path) -> None:
+def test_binary_output_around_a_solution_does_not_hide_it(spool: Spool) -> None:
     text = b"\xff\xfe\x00garbage\nSAT found for J = [0]\n\x80\x81\n"
-    assert scan(tmp_path / "log", text)[0]["J"] == [0]
+    assert found(spool, text)[0]["J"] == [0]
 
 
-def test_a_log_that_was_truncated_under_its_solver_is_searched_from_its_start(
-    tmp_path: Path,
-) -> None:
-    assert len(scan(tmp_path / "log", RANK, start=len(RANK) + 1_000_000)) == 1
+def test_lines_without_a_bracket_end_a_solution_at_last(spool: Spool) -> None:
+    more = "noise\n" * 1002 + "Found perm: [1]\n"
+    (finding,) = found(spool, f"FOUND x=1\nFound y: 2\n{more}")
+    assert finding["lines"] == ["FOUND x=1", "Found y: 2"]
 
 
 @pytest.mark.parametrize("key", ["lines", "gidx", "offset", "jobset", "stride"])
@@ -129,30 +93,30 @@ def test_a_value_with_the_name_of_a_key_of_ours_does_no_harm(
 ) -> None:
     text = f"[t] START gidx=4 x\nSAT found for J = [0]\nFound {key}: {value}\nFound perm: [1]\n"
     record(spool, text)
-    (found,) = findings.read(spool.config)
-    assert found["lines"] == text.splitlines()[1:]
-    assert (found["jobset"], found["offset"], found["stride"]) == ("demo", 0, 4)
-    assert (found["gidx"], found["perm"]) == (4, [1])
+    (finding,) = findings.read(spool.config)
+    assert finding["lines"] == text.splitlines()[1:]
+    assert (finding["jobset"], finding["offset"], finding["stride"]) == ("demo", 0, 4)
+    assert (finding["gidx"], finding["perm"]) == (4, [1])
 
 
 @pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000, '"\\ud800"', "NaN", "-Infinity", ""])
 def test_no_value_keeps_a_solution_from_being_recorded(spool: Spool, value: str) -> None:
     record(spool, f"SAT found for J = [0]\nFound perm: {value}\n")
-    (found,) = findings.read(spool.config)
-    assert found["lines"][1] == f"Found perm: {value}"
+    (finding,) = findings.read(spool.config)
+    # A name without a value is no detail.
+    assert finding["lines"][1:] == [f"Found perm: {value}"]
 
 
 def test_a_record_tells_all_that_is_needed_to_repeat_the_case(spool: Spool, config: Config) -> None:
     (path,) = record(spool, RANK)
     assert path.parent == config.results_dir
-    found = json.loads(path.read_text())
-    assert (found["jobset"], found["offset"], found["stride"], found["gidx"]) == ("demo", 0, 4, 4)
-    assert found["perm"] == [5, 13, 6]
-    assert found["command"] == [config.sage_bin, config.script, *config.sage_base_args]
-    assert found["log"] == str(config.log_file(0))
-    assert found["worker"] == "1"
-    assert found["found_at"].startswith("20")
-    assert findings.read(config) == [{**found, "file": str(path)}]
+    told = json.loads(path.read_text())
+    assert (told["jobset"], told["offset"], told["stride"], told["gidx"]) == ("demo", 0, 4, 4)
+    assert told["perm"] == [5, 13, 6]
+    assert told["command"] == [config.sage_bin, config.script, *config.sage_base_args]
+    assert told["log"] == str(config.log_file(0))
+    assert told["found_at"].startswith("20")
+    assert findings.read(config) == [{**told, "file": str(path)}]
 
 
 def test_a_record_is_strict_json_for_other_programs(spool: Spool) -> None:
@@ -167,7 +131,7 @@ def test_a_record_is_strict_json_for_other_programs(spool: Spool) -> None:
 def test_the_same_solution_printed_again_keeps_its_first_record(spool: Spool) -> None:
     (path,) = record(spool, RANK)
     first = path.read_bytes(), os.stat(path).st_ino
-    assert record(spool, RANK + RANK, len(RANK)) == [path]
+    assert record(spool, RANK + RANK) == [path]
     assert (path.read_bytes(), os.stat(path).st_ino) == first
     assert len(findings.read(spool.config)) == 1
 
@@ -199,8 +163,8 @@ def test_findings_are_read_by_offset_and_case(config: Config, spool: Spool) -> N
     for offset, gidx in ((10, 10), (9, 109), (9, 9)):
         path = config.results_dir / f"r{offset}_{gidx}.json"
         path.write_text(json.dumps({"offset": offset, "gidx": gidx}))
-    found = [(f["offset"], f["gidx"]) for f in findings.read(config)]
-    assert found == [(9, 9), (9, 109), (10, 10)]
+    told = [(f["offset"], f["gidx"]) for f in findings.read(config)]
+    assert told == [(9, 9), (9, 109), (10, 10)]
 
 
 def test_what_is_no_finding_is_passed_over(config: Config, spool: Spool) -> None:
@@ -211,15 +175,27 @@ def test_what_is_no_finding_is_passed_over(config: Config, spool: Spool) -> None
     assert findings.read(config) == []
 
 
-def test_a_solution_that_may_not_be_printed_to_its_end_is_left_for_the_next_look(
-    tmp_path: Path,
+def test_a_solution_that_may_have_more_lines_is_shown_and_recorded_when_it_is_complete(
+    spool: Spool,
 ) -> None:
-    log = tmp_path / "log"
+    config, log = spool.config, spool.config.log_file(0)
     text = "[t] START gidx=4 local=0\nSAT found for J = [0]\nFound perm: [1,0]\n[t] DONE  gidx=4\n"
-    for end in range(len(text) - 1):
+    lines = text.splitlines()
+    for end in range(len(text) + 1):
         log.write_text(text[:end])
-        seen = list(findings.scan(log, 0, live=True))
-        assert seen == []
-    log.write_text(text)
-    assert list(findings.scan(log, 0, live=True)) == list(findings.scan(log, 0))
-    assert len(list(findings.scan(log, 0, live=True))) == 1
+        reader = Reader.open(config, "demo_off0", 0)
+        assert reader is not None
+        with reader:
+            reader.read(None, over=False)
+        shown = [f["lines"] for f in findings.read(config)]
+        whole = text[:end].count("\n")
+        assert shown == ([lines[1 : min(3, whole)]] if whole > 1 else [])
+        assert bool(list(config.results_dir.glob("*.json"))) is (whole == 4)
+
+
+def test_a_crash_between_a_record_and_its_forerunner_shows_it_once(spool: Spool) -> None:
+    lines = ["FOUND x=1"]
+    findings.keep_open(spool.config, "demo_off0", 0, 4, lines, "1")
+    assert [f["lines"] for f in findings.read(spool.config)] == [lines]
+    assert findings.record(spool.config, 0, 4, lines, worker="1", execution="e")
+    assert [f["lines"] for f in findings.read(spool.config)] == [lines]

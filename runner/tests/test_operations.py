@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kinds import Put
+from kinds import Put, read_log
 from sagequeue import execution, findings, operations
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, SagequeueError
@@ -481,7 +481,7 @@ def test_findings_outlive_every_operation_but_a_purge_that_names_them(
 ) -> None:
     config.log_file(0).write_text("SAT found for J = [0]\nFound perm: [1, 0]\n")
     put(FAILED, 0, LAST_OUTCOME="found")
-    findings.record(config, spool.read(FAILED, "demo_off0"), 0, "1")
+    read_log(config)
     before = findings.read(config)
     assert len(before) == 1
     operations.request_stop(config, "x", tell=told)

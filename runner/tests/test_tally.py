@@ -2,11 +2,13 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kinds import read_log
 from rich.console import Console
-from sagequeue import progress, tally, view
+from sagequeue import progress, view
 from sagequeue.config import Config
 from sagequeue.progress import Survey, survey
 from sagequeue.spool import Spool
@@ -29,6 +31,7 @@ def write(config: Config, offset: int, last: int | None, *lines: str) -> None:
     assert path is not None
     if last is not None:
         path.write_text(f"{last}\n")
+    read_log(config, offset)
 
 
 def test_the_cases_of_all_partitions_are_added_up(config: Config, spool: Spool) -> None:
@@ -57,9 +60,9 @@ def test_what_the_state_file_does_not_know_of_does_not_count(config: Config, spo
 
 
 def test_a_log_that_was_moved_aside_still_counts(config: Config, spool: Spool) -> None:
-    write(config, 0, 8, done(4, "tally=a:2:1"), done(8, "tally=a:2:1"))
     older = Path(f"{config.log_file(0)}.1")
     older.write_text(done(0, "tally=a:2:1") + done(4, "tally=a:2:50"))
+    write(config, 0, 8, done(4, "tally=a:2:1"), done(8, "tally=a:2:1"))
     assert survey(config).tally == {"a": {2: 3}}
 
 
@@ -96,13 +99,27 @@ def test_a_line_that_was_torn_does_not_spoil_the_next(config: Config, spool: Spo
     assert survey(config).tally == {"rook": {4: 123}}
 
 
-def test_lines_without_a_case_or_an_end_are_passed_over(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(
+def test_lines_without_a_case_are_passed_over(config: Config, spool: Spool) -> None:
+    config.log_file(0).write_bytes(
         b"\xff tally=a:1:1\n[t] DONE  gidx=x tally=a:1:1\n[t] DONE  tally=a:1:1\n"
-        b"[t] DONE  gidx=0 tally=a:2:3 dt=1s\r\n[t] DONE  gidx=1 tally=a:2:1"
+        b"[t] DONE  gidx=0 tally=a:2:3 dt=1s\r\n[t] DONE  gidx=4 tally=a:2:1"
     )
-    assert tally.read([path, tmp_path / "none"], 0, 1, 5) == ({"a": {2: 3}}, 1)
+    path = config.state_file(0)
+    assert path is not None
+    path.write_text("8")
+    read_log(config)
+    assert survey(config).tally == {"a": {2: 4}}
+
+
+def test_a_case_that_is_done_again_long_after_counts_once(config: Config, spool: Spool) -> None:
+    """The partition was begun anew, by hand: what each case counted last holds."""
+    config = replace(config, total_cases=None)
+    first = [done(4 * k, "tally=a:1:10") for k in range(40)]
+    write(config, 0, 4 * 39, *first, *(done(4 * k, "tally=a:1:1") for k in range(30)))
+    assert survey(config).tally == {"a": {1: 130}}
+    assert survey(config).tally_cases == 40
+    write(config, 0, 4 * 9)
+    assert survey(config).tally == {"a": {1: 10}}
 
 
 def test_what_lies_megabytes_back_still_counts(config: Config, spool: Spool) -> None:

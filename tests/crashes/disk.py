@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 
 from recording import Operation
 
+# So many uncertain names, besides the newest, are looked at alone after one operation.
+_TRIED = 6
+
 
 @dataclass(eq=False)
 class File:
@@ -175,7 +178,8 @@ class Disk:
             chosen = [c for n in sizes for c in itertools.combinations(pending, n)]
         else:
             chosen = [(), tuple(pending)]
-            for change in pending:
+            # Most were pending after the operation before this one, too.
+            for change in pending[-2:] + chance.sample(pending[:-2], min(_TRIED, len(pending) - 2)):
                 chosen.append((change,))
                 chosen.append(tuple(c for c in pending if change not in _with_needs([c])))
             for _ in range(more):

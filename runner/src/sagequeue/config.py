@@ -36,6 +36,7 @@ class Config:
     """One jobset's settings; a field is an env file's key in small letters.
 
     Paths are absolute. `sleep_empty` and `stop_grace` are seconds, `log_limit` is MiB.
+    `found_pattern` is a regular expression for lines that are solutions, too, or empty.
     `total_cases` is None when the size of the enumeration is not known, `state_file_host` is empty
     when there is no state file.
     """
@@ -69,6 +70,12 @@ class Config:
     max_failed_retries: int
     stop_grace: float
     log_limit: int
+    found_pattern: str
+
+    @property
+    def ledger_dir(self) -> Path:
+        """Where the ledger is, and how far each log was read."""
+        return self.state_dir / "ledger"
 
     @property
     def results_dir(self) -> Path:
@@ -257,6 +264,7 @@ def _build(path: Path, values: dict[str, str]) -> Config:
         max_failed_retries=_whole(values, "MAX_FAILED_RETRIES", "3", 0),
         stop_grace=_seconds(values, "STOP_GRACE", "10", above=-1),
         log_limit=_whole(values, "LOG_LIMIT", "64", 0),
+        found_pattern=_pattern(values.get("FOUND_PATTERN", "")),
     )
 
 
@@ -306,6 +314,14 @@ def _seconds(values: Mapping[str, str], key: str, default: str, above: float) ->
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or float(text) <= above:
         raise ConfigError(f"{key} {text[:24]!r} must be a number of seconds")
     return float(text)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError) as error:
+        raise ConfigError(f"FOUND_PATTERN {text!r} is no regular expression: {error}") from None
+    return text
 
 
 def _state_pattern(text: str) -> str:

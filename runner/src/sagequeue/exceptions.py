@@ -6,6 +6,8 @@ SagequeueError (exit 1)        an operation was refused or failed
 |-- IllegalEdge                a transition that the state diagram does not have
 |-- MalformedJob               a job file that cannot be read as a job
 `-- StateCorrupt               a workload's state file that is not one integer of its partition
+
+ReadingInterrupted is an OSError: what was begun is taken up again later.
 """
 
 # The numbers are sysexits.h's: EX_TEMPFAIL and EX_CONFIG.
@@ -46,3 +48,7 @@ class MalformedJob(SagequeueError):
 
 class StateCorrupt(SagequeueError):
     """A state file whose content cannot be the last gidx of its partition."""
+
+
+class ReadingInterrupted(OSError):
+    """A signal came while a log was read; whoever comes next reads on."""

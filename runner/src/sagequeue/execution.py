@@ -30,11 +30,13 @@ class Execution:
     """What is known of an execution.
 
     `word` is its own, unlike every other's: its processes have it in their environment.
-    `log_start` is the log's size in bytes before it, `gidx` the state file's number (or word) then,
-    `wrapper` the wrapper's process id where the solver runs (None: nothing was started), `rc` the
-    workload's exit status as a shell gives it (128 + n for signal n; None: no result came),
-    `stopped` whether one of us ended it, `oom` whether the kernel killed for want of memory then,
-    `lacks` a word of `LACKS` for what it could not be started without.
+    `log_start` is the log's size in bytes before it, `log_inode` the log's inode (None: an older
+    release began it), `gidx` the state file's number (or word) then, `wrapper` the wrapper's
+    process id where the solver runs (None: nothing was started), `rc` the workload's exit status
+    as a shell gives it (128 + n for signal n; None: no result came), `stopped` whether one of us
+    ended it, `oom` whether the kernel killed for want of memory then, `lacks` a word of `LACKS` for
+    what it could not be started without, `cut` whether a process that still wrote the log had to be
+    killed.
     """
 
     worker: str
@@ -47,20 +49,25 @@ class Execution:
     gate_seen: bool
     oom: bool = False
     lacks: str = ""
+    log_inode: int | None = None
+    cut: bool = False
 
 
 UNKNOWN = Execution("-", "", 0, "", 0, None, stopped=False, gate_seen=False)
 """An execution whose record cannot be read: something may have run, and all of the log be its."""
 
 
-def begin(path: Path, worker: int, log_start: int, gidx: str) -> str:
+def begin(path: Path, worker: int, log_start: int, gidx: str, log_inode: int | None = None) -> str:
     """Put the head of a new record in the place of an earlier execution's; returns its word.
 
     For good, before the claim: an old result must not come back to decide a new execution.
     """
     word = secrets.token_hex(8)
     head = {"WORKER": str(worker), "EXECUTION": word, "STARTED": now()}
-    durable.replace(path, keyvalue.render({**head, "LOG_START": str(log_start), "GIDX": gidx}))
+    place = {"LOG_START": str(log_start)}
+    if log_inode is not None:
+        place["LOG_INODE"] = str(log_inode)
+    durable.replace(path, keyvalue.render({**head, **place, "GIDX": gidx}))
     return word
 
 
@@ -92,6 +99,8 @@ def read(path: Path) -> Execution | None:
             stopped="STOPPED" in values,
             gate_seen="GATE" in values,
             oom="OOM" in values,
+            log_inode=_whole(values["LOG_INODE"]) if "LOG_INODE" in values else None,
+            cut="CUT" in values,
             lacks=values.get("LACKS", "") if values.get("LACKS") in LACKS else "",
         )
     except FileNotFoundError:

@@ -1,120 +1,98 @@
 """Solutions that workloads print, kept as one JSON record each in `results/`.
 
-A solution is a log line that starts with `SAT found for ` or `FOUND `; the lines after it that
-start with `Found ` or `Verified `, up to one that starts with `[`, belong to it, and the `START`
-line before it gives its gidx.
+What a solution is, `solutions` tells; `reading` hands them over. One that may have more lines to
+come is kept in a file whose name begins with a dot until it is complete.
 """
 
+import contextlib
 import hashlib
 import json
-import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sagequeue import durable, regular
+from sagequeue import durable, regular, solutions
 from sagequeue.config import Config
-from sagequeue.jobs import Job, now
+from sagequeue.jobs import job_name, now
 
-_SOLUTION = re.compile(r"(?:SAT found for|FOUND) (.*)")
-_DETAIL = re.compile(r"(?:Found|Verified) (.+)")
-_START = re.compile(r"\[[^]]*\] START .*?\bgidx=([0-9]{1,18})\b")
-# What is longer than this is no line that anybody reads.
-_LONGEST = 1 << 20
 _LONGEST_RECORD = 1 << 28
-_PAIR = re.compile(r"([^=:]+)[=:](.+)")
-
-
-def scan(log: Path, start: int, *, live: bool = False) -> Iterator[dict[str, Any]]:
-    """Each solution printed in the log from byte `start` on: its `gidx`, `lines` and values.
-
-    A line that reads `Found perm: [1,0]` gives the value `perm`, parsed as JSON where it is JSON.
-    With `live` the solver is at work still: what it may not have printed to the end is left out.
-    """
-    gidx: int | None = None
-    found: dict[str, Any] | None = None
-    for line in _lines(log, start, live=live):
-        if found and line.startswith("["):
-            yield found
-            found = None
-        if case := _START.match(line):
-            gidx = int(case[1])
-        if solution := _SOLUTION.match(line):
-            if found:
-                yield found
-            found = {**_value(solution[1]), "gidx": gidx, "lines": [line]}
-        elif found and (detail := _DETAIL.match(line)):
-            found["lines"].append(line)
-            for name, value in _value(detail[1]).items():
-                found.setdefault(name, value)
-    if found and not live:
-        yield found
-
-
-def _lines(log: Path, start: int, *, live: bool) -> Iterator[str]:
-    try:
-        with open(log, "rb") as file:
-            # Shorter than it was: somebody truncated it, and what follows is new.
-            file.seek(start if start <= os.fstat(file.fileno()).st_size else 0)
-            while raw := file.readline(_LONGEST):
-                if live and not raw.endswith(b"\n"):
-                    return
-                yield raw.decode("utf-8", errors="replace").rstrip("\r\n")
-    except FileNotFoundError:
-        return
-
-
-def _value(text: str) -> dict[str, Any]:
-    # Blanks are stripped, not matched: of a line of blanks, matching would never come to an end.
-    pair = _PAIR.fullmatch(text)
-    name, said = (pair[1].strip(), pair[2].lstrip()) if pair else ("", "")
-    if not name or not said:
-        return {}
-    try:
-        value = json.loads(said)
-        json.dumps(value, allow_nan=False)
-    except (ValueError, RecursionError):
-        value = said
-    return {name.replace(" ", "_"): value}
 
 
 def record(
-    config: Config, job: Job, log_start: int, worker: str, *, live: bool = False
-) -> tuple[int, int]:
-    """Write a record for each solution in the execution's part of the log: how many, how many new.
+    config: Config, offset: int, gidx: int | None, lines: list[str], *, worker: str, execution: str
+) -> bool:
+    """Write a solution's record, for good; whether it is new.
 
     The same solution, printed again by a later execution, keeps its first record.
     """
-    total = new = 0
-    log = config.log_file(job.offset)
-    for solution in scan(log, log_start, live=live):
-        words = "\n".join((str(solution["gidx"]), *solution["lines"]))
-        digest = hashlib.sha256(words.encode()).hexdigest()[:12]
-        path = config.results_dir / f"{job.name}_{digest}.json"
-        total += 1
-        if path.exists():
-            continue
-        about = {"jobset": config.jobset, "offset": job.offset, "stride": config.stride}
-        more = {"found_at": now(), "worker": worker, "log": str(log)}
-        command = [config.sage_bin, config.script, *config.sage_base_args]
+    words = "\n".join((str(gidx), *lines))
+    digest = hashlib.sha256(words.encode("utf-8", errors="replace")).hexdigest()[:12]
+    path = config.results_dir / f"{job_name(config.jobset, offset)}_{digest}.json"
+    if path.exists():
+        return False
+    finding = _about(config, offset, gidx, lines, worker)
+    durable.make_directory(path.parent)
+    durable.replace(path, json.dumps({**finding, "execution": execution}, indent=1) + "\n")
+    return True
+
+
+def _about(
+    config: Config, offset: int, gidx: int | None, lines: list[str], worker: str
+) -> dict[str, Any]:
+    finding: dict[str, Any] = {}
+    for line in lines:
+        for name, value in solutions.value(line).items():
+            finding.setdefault(name, value)
+    about = {"jobset": config.jobset, "offset": offset, "stride": config.stride, "gidx": gidx}
+    more = {"found_at": now(), "worker": worker, "log": str(config.log_file(offset))}
+    command = [config.sage_bin, config.script, *config.sage_base_args]
+    return {**finding, **about, **more, "lines": lines, "command": command}
+
+
+def _open_file(config: Config, name: str) -> Path:
+    return config.results_dir / f".{name}.open"
+
+
+def keep_open(
+    config: Config, name: str, offset: int, gidx: int | None, lines: list[str], worker: str
+) -> None:
+    """Let people see a solution that may have more lines to come, for good."""
+    path = _open_file(config, name)
+    there = _read(path)
+    if there is None or (there.get("gidx"), there.get("lines")) != (gidx, lines):
         durable.make_directory(path.parent)
-        finding = {**solution, **about, **more, "command": command}
+        finding = _about(config, offset, gidx, lines, worker)
         durable.replace(path, json.dumps(finding, indent=1) + "\n")
-        new += 1
-    return total, new
+
+
+def close(config: Config, name: str) -> None:
+    """The solution that was kept open has its record now."""
+    with contextlib.suppress(FileNotFoundError):
+        _open_file(config, name).unlink()
 
 
 def read(config: Config) -> list[dict[str, Any]]:
     """Every finding of the jobset, by offset and gidx; a file that is not one is passed over."""
-    found = []
-    for path in sorted(config.results_dir.glob("[!.]*.json")):
-        try:
-            finding = json.loads(regular.read(path, _LONGEST_RECORD))
-        except (OSError, ValueError, RecursionError):
-            continue
-        if isinstance(finding, dict):
-            found.append({**finding, "file": str(path)})
+    found = _all(config, "[!.]*.json")
+    recorded = {_words(finding) for finding in found}
+    # A crash may have come between a record and the end of the file before it.
+    found += [finding for finding in _all(config, ".*.open") if _words(finding) not in recorded]
     return sorted(
         found, key=lambda f: (str(f.get("offset")).zfill(12), str(f.get("gidx")).zfill(12))
     )
+
+
+def _all(config: Config, pattern: str) -> list[dict[str, Any]]:
+    paths = sorted(config.results_dir.glob(pattern))
+    return [{**finding, "file": str(path)} for path in paths if (finding := _read(path))]
+
+
+def _words(finding: dict[str, Any]) -> str:
+    return json.dumps([finding.get(key) for key in ("offset", "gidx", "lines")])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        finding = json.loads(regular.read(path, _LONGEST_RECORD))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return finding if isinstance(finding, dict) else None

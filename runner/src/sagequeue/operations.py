@@ -267,4 +267,5 @@ def kept_files(config: Config) -> dict[str, list[Path]]:
         "state files": [path for path in states if path is not None and os.path.lexists(path)],
         "logs": sorted(config.log_dir.glob(f"{glob.escape(config.log_prefix)}_off*.log")),
         "results": sorted(config.results_dir.glob("*.json")),
+        "ledger": sorted(config.ledger_dir.glob("*")),
     }

@@ -1,10 +1,9 @@
-"""How far a jobset is: state files are the truth, logs the detail. Read only.
+"""How far a jobset is: state files are the truth, what was read of the logs the detail. Read only.
 
 `survey` gives the facts, `as_json` their documented shape (docs/queue.md); `view` draws them.
 """
 
 import os
-import re
 import statistics
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -12,21 +11,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagequeue import findings, regular, retry
-from sagequeue import tally as tallies
+from sagequeue import coverage, execution, findings, regular, retry, tally
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt
 from sagequeue.jobs import Job, JobState, job_name, printable
 from sagequeue.owner import is_locked, orphan_reason, read_owner
 from sagequeue.spool import Spool
-
-_TAIL = 65536
-_DONE = re.compile(r"\[[^]]*\] DONE .*?\bdt=([0-9]{1,12}(?:\.[0-9]{1,9})?)s")
+from sagequeue.tally import Tally
 
 
 @dataclass(frozen=True)
 class Partition:
-    """One offset. Times are seconds, `last_activity` is ISO 8601; None is "not known"."""
+    """One offset. Times are seconds, `last_activity` is ISO 8601; None is "not known".
+
+    For the last five see `coverage.Coverage`.
+    """
 
     offset: int
     state: str
@@ -41,6 +40,11 @@ class Partition:
     held: bool
     reason: str
     log: str
+    cases_read: int
+    unconfirmed: list[tuple[int, int]]
+    cases_unread: int
+    log_behind: bool
+    covered: bool
 
     @property
     def percent(self) -> float | None:
@@ -75,21 +79,25 @@ class Survey:
 
 
 def survey(config: Config) -> Survey:
-    """Look at the queue, the state files, the logs' ends and the findings."""
+    """Look at the queue, the state files, what was read of the logs, and the findings."""
     spool = Spool(config)
     states: dict[str, JobState] = {}
     for state in JobState:
         if spool.dirs[state].is_dir():
             states.update((name, state) for name in spool.names(state))
     times: list[float] = []
-    partitions = [_partition(spool, k, states, times) for k in range(config.stride)]
+    tallies: list[tuple[Tally, int]] = []
+    partitions = [_partition(spool, k, states, times, tallies) for k in range(config.stride)]
     # A file whose name is no offset of ours is no partition, but it lies in the queue and counts.
     counts = Counter(states.values())
     done = sum(p.cases_done for p in partitions)
     locks = config.run_dir.glob("worker-*.lock")
     alive = sum(is_locked(path) for path in locks)
     gate = gate_reason(config)
-    tally, tally_cases = _tally(config, partitions)
+    total: Tally = {}
+    for part, _ in tallies:
+        tally.add(total, part)
+    tally_cases = sum(cases for _, cases in tallies)
     return Survey(
         jobset=config.jobset,
         stride=config.stride,
@@ -104,7 +112,7 @@ def survey(config: Config) -> Survey:
         gate=gate,
         partitions=partitions,
         findings=findings.read(config),
-        tally={name: dict(counts) for name, counts in tally.items()},
+        tally={name: dict(counts) for name, counts in total.items()},
         tally_cases=tally_cases,
     )
 
@@ -121,8 +129,9 @@ def gate_reason(config: Config) -> str | None:
 
 
 def _partition(
-    spool: Spool, offset: int, states: dict[str, JobState], times: list[float]
-) -> Partition:
+    spool: Spool, offset: int, states: dict[str, JobState], times: list[float],
+    tallies: list[tuple[Tally, int]],
+) -> Partition:  # fmt: skip
     config, name = spool.config, job_name(spool.config.jobset, offset)
     state = states.get(name)
     gidx: int | None = None
@@ -137,14 +146,20 @@ def _partition(
     held = state is JobState.FAILED and (
         job is None or retry.decide(job, config.max_failed_retries).verdict is retry.Verdict.HOLD
     )
-    seconds = _case_seconds(config.log_file(offset))
+    run = execution.read(spool.result_file(name)) if state is JobState.RUNNING else None
+    known = gidx if gidx is not None and gidx >= 0 else None
+    covered, at = coverage.look(config, offset, state, known, run)
+    seconds = at.summary.recent
     times.extend(seconds)
+    if at.summary.reports and known is not None:
+        ledger = config.ledger_dir / f"{name}.jsonl"
+        tallies.append(at.summary.counted(known // config.stride, ledger))
     return Partition(
         offset=offset,
         state=str(state) if state else "none",
         cases_done=done,
         cases_total=config.cases(offset),
-        last_gidx=gidx if gidx is not None and gidx >= 0 else None,
+        last_gidx=known,
         case_seconds_median=statistics.median(seconds) if seconds else None,
         case_seconds_last=seconds[-1] if seconds else None,
         last_activity=_last_activity(config.log_file(offset), config.state_file(offset)),
@@ -153,6 +168,11 @@ def _partition(
         held=held,
         reason=reason or malformed or _reason(state, job),
         log=str(config.log_file(offset)),
+        cases_read=covered.read,
+        unconfirmed=covered.unconfirmed,
+        cases_unread=covered.unread,
+        log_behind=covered.behind,
+        covered=covered.complete,
     )
 
 
@@ -177,31 +197,6 @@ def _worker(spool: Spool, name: str) -> str | None:
     """The worker that attends to a running job, None when there is none alive."""
     path = spool.owner_file(name)
     return read_owner(path).get("OWNER_WORKER_ID") if orphan_reason(path) is None else None
-
-
-def _case_seconds(log: Path) -> list[float]:
-    """How long the last cases took, from the end of a log."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            tail = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return []
-    return [float(match[1]) for line in tail.split("\n") if (match := _DONE.match(line))]
-
-
-def _tally(config: Config, partitions: list[Partition]) -> tuple[tallies.Tally, int]:
-    """What all partitions counted, and in how many cases."""
-    total: tallies.Tally = {}
-    cases = 0
-    for p in partitions:
-        if p.last_gidx is None:
-            continue
-        logs = [Path(f"{p.log}.1"), Path(p.log)]
-        part, counted = tallies.read(logs, p.offset, config.stride, p.last_gidx)
-        tallies.add(total, part)
-        cases += counted
-    return total, cases
 
 
 def _last_activity(*paths: Path | None) -> str | None:

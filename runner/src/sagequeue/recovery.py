@@ -8,10 +8,11 @@ import functools
 from collections import Counter
 from collections.abc import Callable
 
-from sagequeue import execution, jobs, predecessor, retry, settlement
+from sagequeue import execution, jobs, predecessor, reading, retry, settlement, unread
 from sagequeue.exceptions import IllegalEdge, MalformedJob
 from sagequeue.jobs import JobState
 from sagequeue.owner import Lock, orphan_reason, read_owner, try_lock
+from sagequeue.reading import Reader
 from sagequeue.spool import Spool
 
 COUNTS = (
@@ -38,9 +39,12 @@ def line(action: str, **pairs: object) -> str:
     return f"[recover] ts={jobs.now()} action={action}{said}"
 
 
-def recover(spool: Spool, tell: Say = say) -> bool:
+def recover(
+    spool: Spool, tell: Say = say, *, interrupted: Callable[[], bool] = reading.never
+) -> bool:
     """One pass over one jobset; False when another recovery is at it already.
 
+    Logs that nobody attends to are read on, until that is `interrupted`.
     A job that cannot be recovered (its disk is full, say) is told as a warning and left as it is.
     """
     pass_lock = try_lock(spool.config.run_dir / "recover.lock")
@@ -49,7 +53,7 @@ def recover(spool: Spool, tell: Say = say) -> bool:
     counts: Counter[str] = Counter()
     # The list of processes is read once at most, and only for a job that nobody of ours has run.
     theirs = functools.cache(lambda: bool(predecessor.commands(spool.config)))
-    running = functools.partial(_running, theirs)
+    running = functools.partial(_running, theirs, interrupted)
     with pass_lock, spool.batch():
         for state, act in ((JobState.RUNNING, running), (JobState.FAILED, failed)):
             for name in sorted(spool.names(state)):
@@ -68,20 +72,51 @@ def recover(spool: Spool, tell: Say = say) -> bool:
                     except (OSError, IllegalEdge) as error:
                         tell(line("warn", job=name, reason=error))
         _drop_stale_owners(spool, tell)
+        _read_on(spool, theirs, tell, interrupted)
     tell(line("summary", jobset=spool.config.jobset, **{key: counts[key] for key in COUNTS}))
     return True
 
 
 def _look(spool: Spool, name: str) -> None:
-    """Put down what is to be seen of a living execution: its worker may be dead."""
+    """Read on in the log of a living execution, if its worker is dead; note the stop gate."""
     record = spool.result_file(name)
-    if run := execution.read(record):
-        settlement.record_findings(spool.config, name, run, live=True)
+    offset = settlement.offset_of(spool.config, name)
+    run = execution.read(record)
+    if run and offset is not None and orphan_reason(spool.owner_file(name)) is not None:
+        reader = Reader.open(spool.config, name, offset, wait=False)
+        if reader is not None:
+            with reader:
+                reader.read(run, over=False)
     if spool.config.gated:
         execution.note_gate(record)
 
 
-def _running(theirs: Callable[[], bool], spool: Spool, lock: Lock, name: str, tell: Say) -> str:
+def _read_on(
+    spool: Spool, theirs: Callable[[], bool], tell: Say, interrupted: Callable[[], bool]
+) -> None:
+    """Read what was added to logs whose jobs do not run: by a process that was left over.
+
+    Or by an earlier release, which did not keep what it had read.
+    """
+    for offset, quiet in unread.logs(spool.config):
+        name = jobs.job_name(spool.config.jobset, offset)
+        if interrupted() or theirs():
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                if (held := spool.lock(name)) is None:
+                    continue
+                stack.enter_context(held)
+                if not spool.lies(JobState.RUNNING, name):
+                    unread.read_on(spool.config, name, offset, quiet, interrupted)
+            except OSError as error:
+                tell(line("warn", job=name, reason=error))
+
+
+def _running(
+    theirs: Callable[[], bool], interrupted: Callable[[], bool],
+    spool: Spool, lock: Lock, name: str, tell: Say,
+) -> str:  # fmt: skip
     """Settle one running job that nothing of an execution holds; the count it goes into.
 
     `theirs` says whether the shell project, which takes no locks, is at work on the jobset.
@@ -91,7 +126,7 @@ def _running(theirs: Callable[[], bool], spool: Spool, lock: Lock, name: str, te
         tell(line("warn", job=name, reason="shell_project_at_work"))
         return "attended"
     if run is not None and run.rc is not None:
-        settled = settlement.settle(spool, lock, name)
+        settled = settlement.settle(spool, lock, name, interrupted=interrupted)
         tell(line("finish", job=name, outcome=settled.outcome, state=settled.state))
         return "finished"
     owner_file = spool.owner_file(name)
@@ -99,7 +134,7 @@ def _running(theirs: Callable[[], bool], spool: Spool, lock: Lock, name: str, te
     if reason is None:
         return "attended"  # its worker lives, and is about to settle it
     pid = "-" if reason == "owner_file_missing" else read_owner(owner_file).get("OWNER_PID", "-")
-    settled = settlement.settle(spool, lock, name)
+    settled = settlement.settle(spool, lock, name, interrupted=interrupted)
     if settled.state is JobState.FAILED:
         tell(line("hold_failed", job=name, attempts="-", reason=settled.reason))
         return "held_failed"

@@ -5,14 +5,17 @@ recovery. Each step can be done again, so a settlement that was cut off is simpl
 """
 
 import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from sagequeue import durable, execution, findings, jobs
+from sagequeue import durable, execution, jobs, ledger, reading
 from sagequeue.config import Config
-from sagequeue.exceptions import MalformedJob, StateCorrupt
+from sagequeue.exceptions import MalformedJob, ReadingInterrupted, StateCorrupt
 from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState, Outcome
 from sagequeue.owner import Lock
+from sagequeue.reading import Reader
 from sagequeue.spool import Spool
 
 # After so many interruptions in a row without a case done, a person has to look.
@@ -20,6 +23,7 @@ MAX_INTERRUPTS = 5
 NO_PROGRESS = "no_progress"
 NOT_STARTED = "not_started"
 
+_GIDX = re.compile(r"-1|[0-9]{1,18}")
 _WORDS = {Outcome.PAUSED: "pause"}
 
 
@@ -48,10 +52,15 @@ def log_line(config: Config, offset: int, worker: object, word: str, **pairs: ob
         file.write(line.encode("utf-8"))
 
 
-def settle(spool: Spool, lock: Lock, name: str) -> Settled:
+def settle(
+    spool: Spool, lock: Lock, name: str, *, log: int | None = None,
+    interrupted: Callable[[], bool] = reading.never,
+) -> Settled:  # fmt: skip
     """Finish a running job whose lock we got, by the record of its last execution.
 
-    OSError (a full disk, say) leaves the job running, with its record, to be settled again.
+    `log` is a descriptor of its log that the caller kept open: the log may have no name any more.
+    OSError (a full disk, say, or reading its log was `interrupted`) leaves the job running, with
+    its record, to be settled again.
     """
     config = spool.config
     run = execution.read(spool.result_file(name))
@@ -59,10 +68,11 @@ def settle(spool: Spool, lock: Lock, name: str) -> Settled:
         # What is decided by it now must be decided by it again after a power cut.
         durable.sync_file(spool.result_file(name))
     # Before anything else, and by the name: the file may have been spoilt meanwhile.
-    found = record_findings(config, name, run) if run else 0
+    found = _read_log(config, name, run, log, interrupted)
     try:
         job = spool.read(JobState.RUNNING, name)
     except MalformedJob as error:
+        _end(config, name, run, log, Outcome.FAILED, error.reason)
         spool.reject(lock, JobState.RUNNING)
         return Settled(Outcome.FAILED, error.reason, JobState.FAILED, found)
     if run is None or (run.wrapper is None and run.rc is None):
@@ -76,6 +86,7 @@ def settle(spool: Spool, lock: Lock, name: str) -> Settled:
     outcome, reason = _judge(config, job, run)
     word = _WORDS.get(outcome, outcome)
     log_line(config, job.offset, run.worker, word, job=name, rc=run.rc, reason=reason)
+    _end(config, name, run, log, outcome, reason)
     if outcome is Outcome.INTERRUPTED:
         job = _count_interrupt(config, job, run, reason)
         if job.last_reason == NO_PROGRESS:
@@ -105,17 +116,68 @@ def state_word(config: Config, offset: int) -> str:
         return "corrupt"
 
 
-def record_findings(config: Config, name: str, run: Execution, *, live: bool = False) -> int:
-    """Record what the execution printed so far; how many solutions that is."""
+def offset_of(config: Config, name: str) -> int | None:
+    """The offset that a job's name says; None for a name that says none."""
     digits = name.removeprefix(jobs.job_name(config.jobset, ""))
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+
+
+def _read_log(
+    config: Config, name: str, run: Execution | None, log: int | None,
+    interrupted: Callable[[], bool],
+) -> int:  # fmt: skip
+    """Read the log to its end, now that nothing writes there; how many solutions are in it."""
+    offset = offset_of(config, name)
+    if offset is None:
         return 0
-    offset = int(digits)
-    job = Job(config.jobset, offset)
-    found, new = findings.record(config, job, run.log_start, run.worker, live=live)
-    if new:
-        log_line(config, offset, run.worker, Outcome.FOUND, job=name, solutions=new)
-    return found
+    reader = Reader.open(config, name, offset)
+    assert reader is not None, "it was waited for"
+    with reader:
+        if not reader.read(run, log, over=True, interrupted=interrupted):
+            raise ReadingInterrupted(f"the log of {name} was not read to its end yet")
+        at = reader.at
+    if run is None or at.execution != run.word:
+        return 0
+    if at.new and not at.over:
+        log_line(config, offset, run.worker, Outcome.FOUND, job=name, solutions=at.new)
+    return at.solutions
+
+
+def _end(
+    config: Config, name: str, run: Execution | None, log: int | None, outcome: Outcome, reason: str
+) -> None:
+    """Add to the ledger what became of the execution; what it printed was read."""
+    offset = offset_of(config, name)
+    reader = None if offset is None or run is None else Reader.open(config, name, offset)
+    if reader is None or run is None or offset is None:
+        return
+    with reader:
+        reader.read(run, log, over=True)  # the line that we added
+        at = reader.at
+        if at.over and at.execution == run.word:
+            return  # it was settled before, and that was cut off
+        first, last = _cases(config, offset, run)
+        reader.end(
+            {
+                "kind": ledger.EXECUTION, "execution": run.word, "worker": run.worker,
+                "ended": jobs.now(), "outcome": outcome, "reason": reason, "rc": run.rc,
+                "first": first, "last": last, "solutions": at.solutions,
+                "confirmed": _ended_by_itself(run) and not at.lost and not at.summary.reports,
+            }
+        )  # fmt: skip
+
+
+def _ended_by_itself(run: Execution) -> bool:
+    """Whether the workload ended of its own accord, and so wrote all that it had to say."""
+    return run.rc is not None and run.rc <= 128 and not run.stopped and not run.cut
+
+
+def _cases(config: Config, offset: int, run: Execution) -> tuple[int | None, int | None]:
+    """The first and the last case of the execution, by the state file; local numbers."""
+    then, now = run.gidx, state_word(config, offset)
+    if not (_GIDX.fullmatch(then) and _GIDX.fullmatch(now)):
+        return None, None
+    return int(then) // config.stride + 1, int(now) // config.stride
 
 
 def _judge(config: Config, job: Job, run: Execution) -> tuple[Outcome, str]:

@@ -47,7 +47,8 @@ class Spool:
     def create(self) -> None:
         """Make the directories; refuse a queue that is spread over filesystems."""
         config = self.config
-        for path in (*self.dirs.values(), config.run_dir, config.log_dir, config.results_dir):
+        beside = (config.run_dir, config.log_dir, config.ledger_dir, config.results_dir)
+        for path in (*self.dirs.values(), *beside):
             durable.make_directory(path)
         if len({os.stat(path).st_dev for path in self.dirs.values()}) > 1:
             raise SagequeueError(

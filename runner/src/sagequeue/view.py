@@ -17,6 +17,8 @@ from sagequeue.progress import Partition, Survey
 
 # More rows than a screen has: then only what runs or failed is shown.
 _ROWS = 40
+# Lines of doubt that are shown.
+_DOUBTS = 12
 
 
 def duration(seconds: float) -> str:
@@ -51,9 +53,51 @@ def draw(settings: Config, facts: Survey) -> RenderableType:
     if facts.tally_cases:
         lines.append(_tally_table(facts))
     elif not facts.findings:
-        through = facts.cases_total is not None and facts.cases_done == facts.cases_total
-        lines.append(Text(f"found: nothing{' in all cases' if through else ' so far'}"))
+        lines.append(Text(nothing(facts)))
+    lines += [Text(text, style="yellow") for text in doubts(settings, facts)]
     return Group(*lines)
+
+
+def nothing(facts: Survey) -> str:
+    """That nothing was found, and in which cases: those whose output was read."""
+    known = facts.cases_total is not None
+    if all(p.covered for p in facts.partitions):
+        return f"found: nothing in all {'cases' if known else f'{len(facts.partitions)} jobs'}"
+    if known:
+        return f"found: nothing so far ({_read(facts)} of {facts.cases_total} cases)"
+    jobs = sum(p.covered for p in facts.partitions)
+    return f"found: nothing so far ({jobs} of {len(facts.partitions)} jobs)"
+
+
+def _read(facts: Survey) -> int:
+    return sum(p.cases_read for p in facts.partitions)
+
+
+def doubts(settings: Config, facts: Survey) -> Iterator[str]:
+    """What may have been printed and is not known here: one line for each kind and partition."""
+    lines = []
+    for p in facts.partitions:
+        if p.unconfirmed:
+            cases = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in p.unconfirmed[:8])
+            more = " and more" if len(p.unconfirmed) > 8 else ""
+            what = f"gidx {cases}{more}" if settings.state_file_host else "its last execution"
+            lines.append(f"unconfirmed: offset {p.offset}, {what}")
+        if p.cases_unread:
+            lines.append(
+                f"not read: offset {p.offset}, {p.cases_unread} cases that its state file counts "
+                "and no log here tells of"
+            )
+        if p.log_behind:
+            command = typed(settings, "recover")
+            lines.append(f"not read: the end of {p.log}; {command} reads it")
+    yield from map(printable, lines[:_DOUBTS])
+    if len(lines) > _DOUBTS:
+        yield f"... and {len(lines) - _DOUBTS} more lines like these (--json has them all)"
+    if any(p.unconfirmed for p in facts.partitions):
+        yield (
+            "unconfirmed cases were counted by an execution that was ended, or that lost its log: "
+            "what they printed last may be lost"
+        )
 
 
 def _standstill(settings: Config, facts: Survey) -> Iterator[str]:

@@ -9,6 +9,7 @@ import errno
 import functools
 import os
 import time
+from collections.abc import Callable
 from enum import Enum, auto
 
 from sagequeue import execution, predecessor, recovery, retry, runtime, settlement, vintage, worklog
@@ -17,13 +18,18 @@ from sagequeue.config import Config
 from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob
 from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState, Outcome, printable
+from sagequeue.live_log import LiveLog
 from sagequeue.owner import Lock, LockWaiter, read_owner, try_lock, write_owner
 from sagequeue.runtime import Descriptors, Marks
 from sagequeue.spool import Spool
-from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
+from sagequeue.watch import Signals, Watch
 
 # Seconds before what went wrong is tried again; doubled each time.
 _FIRST_PAUSE, LAST_PAUSE = 0.005, 10.0
+# Seconds between looks into the log of the solver at work.
+_LOOK = 2.0
+# Seconds that a worker which is told to end may still read its solver's log.
+_READING = 5.0
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 # What is wrong with the machine is wrong with every job; other errors are of one job's files.
 _EVERYBODYS = (
@@ -81,7 +87,7 @@ class Worker:
         while not self.signals.drain:
             try:
                 if left_over:
-                    recovery.recover(self.spool)
+                    recovery.recover(self.spool, interrupted=self.hurried)
                     self.adopt()
                     left_over = False
                 turn = self.run_once()
@@ -187,7 +193,10 @@ class Worker:
                 stack.callback(os.close, log)
                 self.spool.claimable(lock)
                 gidx = settlement.state_word(self.config, job.offset)
-                word = execution.begin(record_file, self.number, os.fstat(log).st_size, gidx)
+                status = os.fstat(log)
+                word = execution.begin(
+                    record_file, self.number, status.st_size, gidx, status.st_ino
+                )
                 record = os.open(record_file, _APPEND)
                 stack.callback(os.close, record)
             except OSError as error:
@@ -225,10 +234,15 @@ class Worker:
 
     def attend(self, name: str, word: str | None) -> Turn:
         """Wait until nothing of the execution of that word holds the job's lock, then settle it."""
+        offset = settlement.offset_of(self.config, name) or 0
+        with contextlib.closing(LiveLog(self.config, name, offset)) as live:
+            return self._attend(name, word, live)
+
+    def _attend(self, name: str, word: str | None, live: LiveLog) -> Turn:
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
         waiting = LockWaiter(mark)
-        gate, noted, looked = self.config.stop_file_host, False, time.monotonic()
-        wait = functools.partial(self.signals.wait, None, waiting.event, self.gate_watch)
+        gate, noted = self.config.stop_file_host, False
+        wait = functools.partial(self.signals.wait, _LOOK, waiting.event, self.gate_watch)
         try:
             while not waiting.over:
                 run = execution.read(record)
@@ -237,10 +251,9 @@ class Worker:
                     waiting.give_up()
                     return Turn.GO_ON
                 came = self.gate_watch.take() or ()
-                if run is not None and time.monotonic() - looked >= SAFETY_SECONDS:
-                    looked = time.monotonic()
+                if run is not None:
                     with contextlib.suppress(OSError):  # a full disk waits for the next look
-                        settlement.record_findings(self.config, name, run, live=True)
+                        live.look(run, self.hurried)
                 if not noted and (gate.name in came or self.config.gated):
                     with contextlib.suppress(OSError):  # a full disk; at the next look, then
                         execution.note_gate(record)
@@ -260,7 +273,9 @@ class Worker:
             if not self.spool.lies(JobState.RUNNING, name):
                 return Turn.GO_ON  # recovery was quicker
             try:
-                settled = settlement.settle(self.spool, lock, name)
+                settled = settlement.settle(
+                    self.spool, lock, name, log=live.log, interrupted=self.out_of_time()
+                )
             except IllegalEdge:
                 # Somebody copied files. Without an owner recovery tells of it until it is mended.
                 self.spool.owner_file(name).unlink(missing_ok=True)
@@ -272,6 +287,21 @@ class Worker:
             return Turn.GO_ON
         self.outage = ""
         return Turn.UNAVAILABLE
+
+    def hurried(self) -> bool:
+        """Whether a signal asks for an end now, not after what is at hand."""
+        return self.signals.stop or self.signals.leave
+
+    def out_of_time(self) -> Callable[[], bool]:
+        """Whether a signal asked for an end so long ago that a log must be left unread."""
+        asked: list[float] = []
+
+        def over() -> bool:
+            if self.hurried():
+                asked.append(time.monotonic())
+            return bool(asked) and asked[-1] - asked[0] > _READING
+
+        return over
 
     def wait_for_gate(self) -> None:
         """Return when the stop gate is gone, or at a signal."""

@@ -10,17 +10,34 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 from unittest import mock
 
 from kit import jobset
 from sagequeue import config as configuration
-from sagequeue import container, execution, findings, jobs, keyvalue, owner, progress, tally, view
+from sagequeue import (
+    container,
+    execution,
+    findings,
+    jobs,
+    keyvalue,
+    ledger,
+    owner,
+    position,
+    progress,
+    tally,
+    view,
+)  # fmt: skip
 from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError, MalformedJob, SagequeueError, StateCorrupt
 from sagequeue.logs import Logs
+from sagequeue.position import Position
+from sagequeue.reading import Reader
 from sagequeue.reasons import SENTENCES
+from sagequeue.summary import Summary
 from sagequeue.supervisor import Supervisor
 from sagequeue.systemd import Systemd
 
@@ -42,6 +59,7 @@ def _config() -> Config:
 CONFIG = _config()
 CONFIG.log_dir.mkdir(parents=True, exist_ok=True)
 CONFIG.results_dir.mkdir(parents=True, exist_ok=True)
+CONFIG.ledger_dir.mkdir(parents=True, exist_ok=True)
 
 
 def target(function: Target) -> Target:
@@ -93,7 +111,6 @@ def execution_record(data: bytes) -> None:
     assert run.wrapper is None or run.wrapper >= 0
     outcome, reason = execution.judge(run, complete=False, gate=False)
     harmless(outcome, reason, jobs.printable(run.worker))
-    list(findings.scan(FILE, run.log_start))
 
 
 @target
@@ -143,27 +160,33 @@ def stop_file(data: bytes) -> None:
 
 
 @target
-def tally_of_a_log(data: bytes) -> None:
-    log = CONFIG.log_file(0)
-    log.write_bytes(data)
-    counted, cases = tally.read([log], 0, 8, 79)
-    assert cases <= 10
-    assert all(n >= 0 for counts in counted.values() for n in counts.values())
-    harmless(*counted)
-
-
-@target
 def log_of_a_solver(data: bytes) -> None:
     log = CONFIG.log_file(0)
     log.write_bytes(data)
-    assert all(math.isfinite(s) and s >= 0 for s in progress._case_seconds(log))
     said: list[str] = []
     logs = Logs(CONFIG, None, said.append)
     logs.last(1000)
     logs.finish()
     harmless(*said)
-    found = list(findings.scan(log, 0))
-    assert list(findings.scan(log, 0, live=True)) == found[: len(found) - _open(data)]
+
+
+@target
+def output_of_a_solver(data: bytes) -> None:
+    """Read in two parts it says the same as read at once."""
+    at_once = _read(data)
+    half = len(data) // 2
+    assert _read(data[:half], data[half:]) == at_once
+    found, (at, cases) = at_once
+    summary = at.summary
+    assert at.byte == len(data)
+    assert all(math.isfinite(s) and s >= 0 for s in summary.recent)
+    assert Summary.from_json(8, 0, json.loads(json.dumps(summary.as_json()))) == summary
+    assert len(summary.confirmed) <= len(cases)
+    told, counted = summary.counted(9, _ledger())
+    assert counted <= 10
+    assert (told, counted) == tally.count(ledger.read(_ledger()), 0, 8, 9)
+    assert all(n >= 0 for counts in told.values() for n in counts.values())
+    harmless(*told)
     for finding in found:
         assert finding["gidx"] is None or finding["gidx"] >= 0
         assert finding["lines"]
@@ -171,29 +194,33 @@ def log_of_a_solver(data: bytes) -> None:
         harmless(view.finding_text(finding).plain)
 
 
-def _open(data: bytes) -> int:
-    """Whether a solution at the end may have more lines to come."""
-    lines = data.split(b"\n")[:-1]
-    whole = "".join(f"{line.decode(errors='replace')}\n" for line in lines)
-    return _solutions(data.decode(errors="replace")) - _closed(whole)
+def _ledger() -> Path:
+    return CONFIG.ledger_dir / "demo_off0.jsonl"
 
 
-def _solutions(text: str) -> int:
-    return sum(bool(_BEGIN.match(line)) for line in text.split("\n"))
+def _read(*parts: bytes) -> tuple[list[dict[str, Any]], tuple[Position, list[Any]]]:
+    """What a log says that grows by those parts."""
+    log = CONFIG.log_file(0)
+    for path in (*CONFIG.ledger_dir.glob("*"), *CONFIG.results_dir.glob("*")):
+        path.unlink()
+    for number, part in enumerate(parts):
+        with open(log, "ab" if number else "wb") as file:
+            file.write(part)
+        reader = Reader.open(CONFIG, "demo_off0", 0)
+        assert reader is not None
+        with reader:
+            assert reader.read(None, over=number == len(parts) - 1)
+    found = [{**finding, "found_at": ""} for finding in findings.read(CONFIG)]
+    lines = [{**line, "inode": 0} for line in ledger.read(_ledger())]
+    return found, (replace(position.load(CONFIG, "demo_off0", 0), inode=0, ledger=0), lines)
 
 
-def _closed(text: str) -> int:
-    """The solutions that another one, or a line of the workload's own, has come after."""
-    count, waiting = 0, False
-    for line in text.split("\n")[:-1]:
-        begins = bool(_BEGIN.match(line))
-        if waiting and (begins or line.startswith("[")):
-            count, waiting = count + 1, False
-        waiting = waiting or begins
-    return count
-
-
-_BEGIN = re.compile("SAT found for |FOUND ")
+@target
+def position_file(data: bytes) -> None:
+    position.file(CONFIG, "demo_off1").write_bytes(data)
+    at = position.load(CONFIG, "demo_off1", 1)
+    position.save(CONFIG, "demo_off1", at)
+    assert position.load(CONFIG, "demo_off1", 1) == at
 
 
 @target

@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kinds import read_log
 from sagequeue import findings
 from targets import CONFIG, TARGETS
 from words import WORDS
@@ -41,7 +42,8 @@ def test_a_line_that_is_very_long_is_no_delay(name: str) -> None:
 def test_a_solution_of_very_many_lines_is_no_delay() -> None:
     lines = "".join(f"Found x{number}: {number}\n" for number in range(50_000))
     CONFIG.log_file(1).write_text(f"FOUND x=1\n{lines}")
-    (found,) = findings.scan(CONFIG.log_file(1), 0)
+    read_log(CONFIG, 1)
+    (found,) = findings.read(CONFIG)
     assert len(found["lines"]) == 50_001
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from sagequeue.doctor import container, machine, queue, resources, sharing, solving, workers
+from sagequeue.doctor import container, machine, output, queue, resources, sharing, solving, workers
 from sagequeue.doctor.finding import Finding, Level, warn
 from sagequeue.doctor.patient import Patient
 
@@ -24,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     *queue.CHECKS,
     *workers.CHECKS,
     *solving.CHECKS,
+    *output.CHECKS,
 )
 
 # Exit statuses; 2 is a wrong command line's.

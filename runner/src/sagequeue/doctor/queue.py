@@ -49,7 +49,8 @@ def directories(patient: Patient) -> Iterator[Finding]:
     if (settings := patient.config) is None:
         return
     spool = Spool(settings)
-    paths = [*spool.dirs.values(), settings.run_dir, settings.log_dir, settings.results_dir]
+    beside = [settings.run_dir, settings.log_dir, settings.results_dir]
+    paths = [*spool.dirs.values(), *beside]
     missing = [str(path) for path in paths if not path.is_dir()]
     denied = [str(path) for path in paths if path.is_dir() and not os.access(path, os.W_OK)]
     if missing:

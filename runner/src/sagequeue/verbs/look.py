@@ -54,19 +54,20 @@ def _progress(arguments: argparse.Namespace) -> None:
 def _found(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from sagequeue import commands, findings, view
+    from sagequeue import findings, progress, view
 
     settings = load(arguments)
-    found = findings.read(settings)
     if arguments.json:
-        print(json.dumps(found, indent=1))
-    elif found:
-        for finding in found:
-            Console(highlight=False, soft_wrap=True).print(view.finding_text(finding))
-            tell(f"  record: {finding['file']}")
-    else:
-        more = f"{commands.typed(settings, 'progress')} says how far it is"
-        tell(f"{settings.jobset}: nothing found so far ({more})")
+        print(json.dumps(findings.read(settings), indent=1))
+        return
+    facts = progress.survey(settings)
+    for finding in facts.findings:
+        Console(highlight=False, soft_wrap=True).print(view.finding_text(finding))
+        tell(f"  record: {finding['file']}")
+    if not facts.findings:
+        tell(f"{settings.jobset}: {view.nothing(facts)}")
+    for text in view.doubts(settings, facts):
+        tell(text)
 
 
 def _config(arguments: argparse.Namespace) -> None:

@@ -31,9 +31,9 @@ def register(add: Add) -> None:
     clear.add_argument(
         "--if-reason", default="", metavar="TEXT", help="only if each line begins so"
     )
-    purge = add("purge", _purge, "remove every job; keeps state files, logs and results")
+    purge = add("purge", _purge, "remove every job; keeps all other files")
     purge.add_argument("--yes", action="store_true", help="do not ask")
-    for kind in ("state-files", "logs", "results"):
+    for kind in ("state-files", "logs", "results", "ledger"):
         purge.add_argument(f"--{kind}", action="store_true", help=f"remove the {kind} as well")
 
 
@@ -121,7 +121,7 @@ def _purge(arguments: argparse.Namespace) -> int:
     from sagequeue import operations
 
     settings = load(arguments)
-    named = (arguments.state_files, arguments.logs, arguments.results)
+    named = (arguments.state_files, arguments.logs, arguments.results, arguments.ledger)
     kept = operations.kept_files(settings)
     also = {what: kept[what] for what, wanted in zip(kept, named, strict=True) if wanted}
     if not arguments.yes:

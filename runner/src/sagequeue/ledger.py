@@ -1,0 +1,99 @@
+"""What is known of a partition's cases and executions, in lines that are only ever added.
+
+`ledger/<job>.jsonl` has one JSON object a line, of two kinds: a *case* for each `DONE` line that
+was read from the partition's log, and an *execution* for each one that was settled. Whoever adds
+to it holds `flock` on it, which also is the right to read the log on (see `reading`). A crash can
+leave the last line torn; it is passed over, and what it said is read from the log again.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from sagequeue import durable
+
+CASE, EXECUTION = "case", "execution"
+Line = Mapping[str, Any]
+
+_CHUNK = 1 << 20
+
+
+class Ledger:
+    """A partition's ledger, opened and locked."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path, self._fd = path, fd
+
+    @classmethod
+    def open(cls, path: Path, *, wait: bool) -> "Ledger | None":
+        """Open and lock it, made where it is not there; None if somebody has it and not `wait`."""
+        how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(path, how, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        return cls(path, fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._fd)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return os.fstat(self._fd).st_size
+
+    def add(self, lines: Iterable[Line], *, sync: bool) -> None:
+        """Append lines, through to the disk with `sync`."""
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+        if not text:
+            return
+        size = self.size
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            text = f"\n{text}"  # a line was torn; ours must not become part of it
+        content = memoryview(text.encode())
+        while content:
+            content = content[os.write(self._fd, content) :]
+        if sync:
+            os.fdatasync(self._fd)
+            if not size:  # it is new: its name must last, too
+                durable.sync_directory(self.path.parent)
+
+    def lines(self, start: int = 0) -> Iterator[Line]:
+        """Its whole lines from a byte on."""
+        return _parse(self._fd, start)
+
+
+def read(path: Path) -> Iterator[Line]:
+    """The lines of a ledger, for whoever only looks; none if there is no ledger."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        yield from _parse(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def _parse(fd: int, start: int) -> Iterator[Line]:
+    rest = b""
+    while chunk := os.pread(fd, _CHUNK, start):
+        start += len(chunk)
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            with contextlib.suppress(ValueError, RecursionError):
+                parsed = json.loads(line)
+                if isinstance(parsed, dict):
+                    yield parsed

@@ -1,0 +1,104 @@
+"""Finding a log again that was renamed, copied and truncated, or deleted while a solver writes it.
+
+Log rotation does that. A solver writes on into the file that it was given, whatever its name, so a
+log is known by its inode and by the bytes that were read of it last, never by its name alone.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sagequeue.config import Config
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
+_START = re.compile(rb"\n?\[worker [0-9]+\] start ")
+# Bytes before a position by which a log is known again.
+KNOWN_BY = 64
+
+
+def find(config: Config, offset: int, inode: int) -> int | None:
+    """A descriptor of the partition's log with that inode, by whatever name; None if it is gone.
+
+    It may have no name any more: then a process that has it open, the solver's or its client's, is
+    the way to it.
+    """
+    path = config.log_file(offset)
+    for candidate in (path, *_beside(path)):
+        if (fd := _open(candidate, inode)) is not None:
+            return fd
+    return _held(config.log_dir, inode)
+
+
+def beside(config: Config, offset: int) -> list[Path]:
+    """What log rotation may have made of the partition's log, the oldest first."""
+    found = [(_modified(path), path) for path in _beside(config.log_file(offset))]
+    return [path for _, path in sorted(found)]
+
+
+def known(fd: int, at: int, before: str) -> bool:
+    """Whether the file's bytes before position `at` are those."""
+    there = bytes.fromhex(before)
+    return os.pread(fd, len(there), at - len(there)) == there if at >= len(there) else False
+
+
+def starts(fd: int, at: int) -> bool:
+    """Whether an execution starts there: before its solver, the worker writes a line there."""
+    return _START.match(os.pread(fd, KNOWN_BY, at)) is not None
+
+
+def before(fd: int, at: int) -> str:
+    """The bytes before a position, as `known` takes them."""
+    begin = max(0, at - KNOWN_BY)
+    return os.pread(fd, at - begin, begin).hex()
+
+
+def _beside(path: Path) -> Iterator[Path]:
+    """Files with the log's name and more behind it or its stem: `K.log.1`, `K.log-7`, `K-7.log`.
+
+    Not another offset's log, and nothing that was compressed.
+    """
+    name = re.compile(rf"{re.escape(path.stem)}(?![0-9]).*")
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name == path.name or entry.name.endswith(_COMPRESSED):
+                continue
+            if name.fullmatch(entry.name):
+                yield Path(entry.path)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _open(path: Path | str, inode: int, *, follow: bool = False) -> int | None:
+    try:
+        fd = os.open(path, _READ & ~os.O_NOFOLLOW if follow else _READ)
+    except OSError:
+        return None
+    if os.fstat(fd).st_ino == inode:
+        return fd
+    os.close(fd)
+    return None
+
+
+def _held(directory: Path, inode: int) -> int | None:
+    """The file by a process of ours that has it open."""
+    device = os.stat(directory).st_dev
+    for process in os.scandir("/proc"):
+        if not process.name.isdigit():
+            continue
+        with contextlib.suppress(OSError), os.scandir(f"{process.path}/fd") as descriptors:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    status = os.stat(descriptor.path)
+                    if (status.st_ino, status.st_dev) != (inode, device):
+                        continue
+                    if (fd := _open(descriptor.path, inode, follow=True)) is not None:
+                        return fd
+    return None

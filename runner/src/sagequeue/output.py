@@ -1,0 +1,115 @@
+"""What an execution prints, taken line by line: its cases, its solutions, what looks like one."""
+
+from typing import Any
+
+from sagequeue import findings, ledger, solutions
+from sagequeue.config import Config
+from sagequeue.ledger import Line
+from sagequeue.position import Position
+
+# Lines that may come between a solution and its details.
+_PATIENCE = 1000
+_NEAR = 5
+_NEAR_LENGTH = 300
+
+
+class Output:
+    """Takes lines, and keeps `at`, the position, in step with them.
+
+    `cases` are the ledger's new lines; `known` are those that the ledger has and that are read a
+    second time. `changed` is whether there is something to keep.
+    """
+
+    def __init__(self, config: Config, name: str, offset: int, at: Position) -> None:
+        self.config, self.name, self.offset, self.at = config, name, offset, at
+        self.cases: list[Line] = []
+        self.known: set[tuple[str, str, str]] = set()
+        self.worker = "-"
+        self.changed = False
+        self._pattern = solutions.Pattern(config.found_pattern) if config.found_pattern else None
+
+    def lines(self, block: bytes) -> None:
+        """Take in whole lines, which begin at the position."""
+        base, marks = self.at.byte, solutions.Marked(block)
+        begin = 0
+        while begin < len(block):
+            if self._pattern is None and not self.at.lines:
+                begin = marks.line(begin)
+                if begin < 0:
+                    break
+            end = block.find(b"\n", begin) + 1 or len(block)
+            self.at.byte = base + begin
+            self._line(block[begin:end])
+            begin = end
+        self.at.byte = base + len(block)
+
+    def _line(self, line: bytes) -> None:
+        at, shown = self.at, solutions.text(line)
+        if (gidx := solutions.start(shown)) is not None:
+            self.close()
+            at.gidx, at.solved = gidx, False
+        elif (case := solutions.done(shown)) is not None:
+            self.close()
+            self._case(case)
+        elif (said := self._solution(shown)) is not None:
+            self.close()
+            at.lines, at.lines_gidx = [said], at.gidx
+            at.solutions += 1
+            at.idle, at.solved, self.changed = 0, True, True
+        elif at.lines and (said := solutions.detail(shown)) is not None:
+            at.lines.append(said)
+            self.changed = True
+        elif at.lines and (shown.startswith("[") or at.idle >= _PATIENCE):
+            self.close()
+        else:
+            at.idle += 1
+            if solutions.looks_like_one(shown):
+                self._near(shown)
+
+    def _solution(self, shown: str) -> str | None:
+        said = solutions.solution(shown)
+        if said is None and self._pattern is not None:
+            try:
+                return shown if self._pattern.matches(shown) else None
+            except TimeoutError:
+                self._near(f"(the pattern took longer than a second) {shown}")
+        return said
+
+    def _near(self, shown: str) -> None:
+        at = self.at
+        at.nearly += 1
+        if len(at.near) < _NEAR:
+            at.near.append(shown[:_NEAR_LENGTH])
+        self.changed = True
+
+    def _case(self, case: solutions.Case) -> None:
+        at = self.at
+        line: dict[str, Any] = {
+            "kind": ledger.CASE, "gidx": case.gidx, "verdict": case.verdict,
+            "seconds": case.seconds, "time": case.time, "execution": at.execution,
+            "inode": at.inode, "at": at.byte,
+        }  # fmt: skip
+        if case.tally is not None:
+            line["tally"] = case.tally
+        if key(line) not in self.known:
+            self.cases.append(line)
+            at.summary.add(line)
+        if case.verdict and not at.solved:
+            self._near(f"case {case.gidx} ended with sat=True, and no solution was seen in it")
+        at.gidx, at.solved, self.changed = None, False, True
+
+    def close(self) -> None:
+        """Record the solution that was being read: nothing that follows belongs to it."""
+        at = self.at
+        if at.lines:
+            at.new += findings.record(
+                self.config, self.offset, at.lines_gidx, at.lines, worker=self.worker,
+                execution=at.execution,
+            )  # fmt: skip
+            at.lines, at.lines_gidx, self.changed = [], None, True
+            findings.close(self.config, self.name)
+
+
+def key(line: Line) -> tuple[str, str, str]:
+    """By what a case's line is known again: the log, the place in it, the case."""
+    return str(line.get("inode")), str(line.get("at")), str(line.get("gidx"))

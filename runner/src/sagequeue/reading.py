@@ -1,0 +1,247 @@
+"""Reading a partition's log: once, on from where reading ended, by inode.
+
+What is found is kept in this order: solutions, one record each; cases, in the ledger; and then the
+position. A crash between two of them has some of the log read again, and what is known already is
+known again: a solution by its lines, a case by its execution and its place in the log. Nothing of
+a log is left out, and nothing counts twice.
+
+Whoever holds the ledger's lock may read. A worker does so while its solver is at work, recovery
+when there is no worker, and whoever settles an execution reads to the end before anything else.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from sagequeue import findings, ledger, logfile, position
+from sagequeue.config import Config
+from sagequeue.execution import Execution
+from sagequeue.ledger import Ledger, Line
+from sagequeue.output import Output, key
+
+_CHUNK = 1 << 20
+# A line that is longer is taken in parts. A solution can be some megabytes long.
+_LONGEST = 1 << 26
+# Bytes read after which the position is kept: whoever reads may be killed.
+_SAVE_AFTER = 1 << 26
+
+
+def never() -> bool:
+    """Do not interrupt."""
+    return False
+
+
+class Reader:
+    """Reads one partition's log; a context that holds the right to."""
+
+    def __init__(self, config: Config, name: str, offset: int, held: Ledger) -> None:
+        self.config, self.name, self.offset = config, name, offset
+        self.ledger = held
+        self.at = position.load(config, name, offset)
+        self.out = Output(config, name, offset, self.at)
+        # What the ledger has and the position does not know of.
+        for line in held.lines(self.at.ledger):
+            self.out.known.add(key(line))
+            self.at.summary.add(line)
+        self.at.ledger = held.size
+        self._began = self.at.inode, self.at.byte
+        self.out.changed = bool(self.out.known)
+
+    @classmethod
+    def open(cls, config: Config, name: str, offset: int, *, wait: bool = True) -> "Reader | None":
+        """The reader; None while somebody else reads, if this is not to `wait`."""
+        path = config.ledger_dir / f"{name}.jsonl"
+        try:
+            held = Ledger.open(path, wait=wait)
+        except FileNotFoundError:
+            config.ledger_dir.mkdir(parents=True, exist_ok=True)
+            held = Ledger.open(path, wait=wait)
+        return None if held is None else cls(config, name, offset, held)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Keep what was read, unless it was given up."""
+        try:
+            if kind is None and (self.out.changed or self._began != (self.at.inode, self.at.byte)):
+                self._save()
+        finally:
+            self.ledger.__exit__(kind, *error)
+
+    def read(
+        self, run: Execution | None, log: int | None = None, *, over: bool,
+        interrupted: Callable[[], bool] = never,
+    ) -> bool:  # fmt: skip
+        """Read on, up to the end as it is now; False when that was `interrupted`.
+
+        `run` is the job's execution, None when there is none; `log` a descriptor of its log that
+        the caller kept open, if any; `over` says that nothing writes into the log any more.
+        """
+        self.out.worker = run.worker if run else "-"
+        current = self._current(run)
+        done = True
+        for inode in self._sources(run, current, over=over):
+            ended = over or inode != current
+            done = done and self._follow(inode, run, current, log, over=ended, ask=interrupted)
+        if done and over:
+            self.out.close()
+        return done
+
+    def _current(self, run: Execution | None) -> int | None:
+        """The inode of the log that the execution writes."""
+        if run is not None and run.log_inode is not None:
+            return run.log_inode
+        # An older release began it, or nothing runs. What it writes may have another name by now.
+        if run is not None and self.at.inode and self.at.execution == run.word:
+            return self.at.inode
+        return inode_of(self.config.log_file(self.offset))
+
+    def _sources(self, run: Execution | None, current: int | None, *, over: bool) -> list[int]:
+        """The inodes to be read, in order; the first is the one that was read last."""
+        path = inode_of(self.config.log_file(self.offset))
+        last = [current, path if over else None]
+        if self.at.inode:
+            first = [self.at.inode]
+            if run is not None and self.at.execution == run.word:
+                last = last[1:]  # it was read to its end, and another file after it
+        else:  # nothing was read yet, and there may be a log from before this release
+            beside = map(inode_of, logfile.beside(self.config, self.offset))
+            first = [inode for inode in beside if inode and inode not in (current, path)]
+        return [*dict.fromkeys(inode for inode in (*first, *last) if inode)]
+
+    def _follow(
+        self, inode: int, run: Execution | None, current: int | None, log: int | None, *,
+        over: bool, ask: Callable[[], bool],
+    ) -> bool:  # fmt: skip
+        """Read one file on to its end."""
+        at = self.at
+        if at.inode != inode:
+            self._line_end()
+            at.inode, at.byte, at.before = inode, 0, ""
+            self.out.changed = True
+        with contextlib.ExitStack() as stack:
+            if log is not None and os.fstat(log).st_ino == inode:
+                fd = log
+            else:
+                found = logfile.find(self.config, self.offset, inode)
+                if found is None:
+                    self._begin(run, inode == current)
+                    self._is_lost()
+                    return True
+                fd = found
+                stack.callback(os.close, fd)
+            if not logfile.known(fd, at.byte, at.before):
+                self._was_truncated(run)
+            try:
+                if run is not None and inode == current and at.execution != run.word and run.word:
+                    whole = logfile.starts(fd, run.log_start)
+                    # What comes before this execution is what was left over from earlier ones.
+                    if whole and not self._read(fd, run.log_start, ask, over=True):
+                        return False
+                    self._begin(run, True)
+                    if not whole:  # it was truncated since
+                        self._is_lost()
+                return self._read(fd, None, ask, over=over)
+            finally:
+                at.before = logfile.before(fd, at.byte)
+
+    def _begin(self, run: Execution | None, here: bool) -> None:
+        """What is read from now on is that execution's."""
+        if run is None or not here or not run.word or self.at.execution == run.word:
+            return
+        self.out.close()
+        at = self.at
+        at.execution, at.over, at.lost = run.word, False, False
+        at.gidx, at.solutions, at.new = None, 0, 0
+        self.out.changed = True
+
+    def _was_truncated(self, run: Execution | None) -> None:
+        """Begin at the file's start again; what was not read yet may be in a copy of it."""
+        at = self.at
+        for path in logfile.beside(self.config, self.offset):
+            with contextlib.suppress(OSError):
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    if at.byte and os.fstat(fd).st_ino != at.inode and logfile.known(
+                        fd, at.byte, at.before
+                    ):  # fmt: skip
+                        self._read(fd, None, never, over=True)
+                        break
+                finally:
+                    os.close(fd)
+        self._is_lost()
+        at.byte, at.before = 0, ""
+        self._begin(run, True)
+
+    def _is_lost(self) -> None:
+        """Lines of an execution that is not settled yet may have been lost."""
+        self.out.changed = True
+        self.at.lost = self.at.lost or not self.at.over
+
+    def _read(self, fd: int, end: int | None, ask: Callable[[], bool], *, over: bool) -> bool:
+        """Read a file on, to byte `end` or to its end as it is now, line by line."""
+        at, rest, saved = self.at, b"", self.at.byte
+        end = os.fstat(fd).st_size if end is None else end
+        while at.byte + len(rest) < end:
+            if ask():
+                return False
+            begin = at.byte + len(rest)
+            chunk = os.pread(fd, min(_CHUNK, end - begin), begin)
+            if not chunk:
+                break
+            cut = chunk.rfind(b"\n") + 1
+            if cut:
+                self.out.lines(rest + chunk[:cut])
+                rest = chunk[cut:]
+            else:
+                rest += chunk
+                # A progress bar may draw for days without ending a line.
+                cut = max(0, rest.rfind(b"\r", 0, -1)) if len(rest) >= _CHUNK else 0
+                cut = cut or (len(rest) if len(rest) > _LONGEST else 0)
+                if cut:
+                    self.out.lines(rest[:cut])
+                    rest = rest[cut:]
+            if at.byte - saved > _SAVE_AFTER:
+                saved = at.byte
+                at.before = logfile.before(fd, saved)
+                self._save()
+        if rest and over:
+            self.out.lines(rest)
+        return True
+
+    def _line_end(self) -> None:
+        """Another file follows."""
+        self.out.close()
+        self.at.gidx = None
+
+    def end(self, line: Line) -> None:
+        """Add to the ledger what became of the execution, which is settled."""
+        self.out.close()
+        self.at.over = True
+        self.out.cases.append(line)
+        self.at.summary.add(line)
+        self.out.changed = True
+
+    def _save(self) -> None:
+        at = self.at
+        if at.lines:  # a person should see it now, not when its last detail has come
+            findings.keep_open(
+                self.config, self.name, self.offset, at.lines_gidx, at.lines, self.out.worker
+            )
+        cases = any(line["kind"] == ledger.CASE for line in self.out.cases)
+        self.ledger.add(self.out.cases, sync=cases)
+        self.out.cases.clear()
+        at.ledger = self.ledger.size
+        position.save(self.config, self.name, at)
+        self.out.changed = False
+
+
+def inode_of(path: Path) -> int | None:
+    """The inode of the file of that name; None if there is none."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_ino
+    except OSError:
+        return None

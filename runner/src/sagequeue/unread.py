@@ -1,0 +1,55 @@
+"""Logs that were written since they were read, and whose jobs do not run.
+
+A process that was left over wrote there, or an earlier release read them, which kept no position.
+"""
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sagequeue import position
+from sagequeue.config import Config
+from sagequeue.reading import Reader
+
+# Nanoseconds after which a last line without its end is taken for a whole one.
+_QUIET = 60 * 10**9
+
+
+def logs(config: Config) -> Iterator[tuple[int, bool]]:
+    """The offsets whose logs were written since they were read, and whether they are quiet now."""
+    read = _times(config.ledger_dir, re.compile(rf"{config.jobset}_off([0-9]{{1,18}})\.position"))
+    logs = re.compile(rf"{re.escape(config.log_prefix)}_off([0-9]{{1,18}})\.log")
+    for offset, written in sorted(_times(config.log_dir, logs).items()):
+        # In one tick of the kernel's clock it may have been read and written again.
+        if written >= read.get(offset, -1):
+            yield offset, time.time_ns() - written > _QUIET
+
+
+def _times(directory: Path, names: re.Pattern[str]) -> dict[int, int]:
+    """When each offset's file was last written, in nanoseconds."""
+    try:
+        with os.scandir(directory) as entries:
+            found = [(names.fullmatch(entry.name), entry) for entry in entries]
+            return {
+                int(match[1]): entry.stat(follow_symlinks=False).st_mtime_ns
+                for match, entry in found
+                if match
+            }
+    except FileNotFoundError:
+        return {}
+
+
+def read_on(
+    config: Config, name: str, offset: int, quiet: bool, interrupted: Callable[[], bool]
+) -> None:
+    """Read what was added to the log of a job that does not run; the caller has its lock."""
+    reader = Reader.open(config, name, offset)
+    assert reader is not None, "it was waited for"
+    with reader:
+        done = reader.read(None, over=quiet, interrupted=interrupted)
+    if done:
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(position.file(config, name))

@@ -1,0 +1,183 @@
+""" "Nothing found" is said only of cases whose output was read; what may be lost is named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from kinds import Put, read_log
+from sagequeue import execution, findings, progress, settlement, view
+from sagequeue.config import Config
+from sagequeue.jobs import JobState
+from sagequeue.spool import Spool
+
+PENDING, RUNNING, DONE, FAILED = JobState
+Ended = Callable[..., None]
+
+
+def done(*cases: int) -> str:
+    return "".join(f"[t] DONE  gidx={case} sat=False dt=1.0s\n" for case in cases)
+
+
+@pytest.fixture
+def ended(spool: Spool, put: Put) -> Ended:
+    """An execution of a partition is settled: from one state to another, with that output."""
+
+    def ended(
+        offset: int, then: int, now: int, output: str = "", rc: str = "RC=0\n", lost: bool = False,
+        config: Config = spool.config,
+    ) -> None:  # fmt: skip
+        own = Spool(config)
+        for before in own.locate(f"demo_off{offset}"):
+            own.file(before, f"demo_off{offset}").unlink()
+        name, log = put(RUNNING, offset), config.log_file(offset)
+        if config.state_file_host:
+            state(config, offset, then)
+        log.touch()
+        if lost:
+            log.write_text("x" * 100)
+        status = log.stat()
+        record = own.result_file(name)
+        execution.begin(record, 1, status.st_size, str(then), status.st_ino)
+        with log.open("w" if lost else "a") as file:
+            file.write(output if lost else f"[worker 1] start offset={offset}\n{output}")
+        with record.open("a") as file:
+            file.write(f"PID=999999999\n{rc}")
+        if config.state_file_host:
+            state(config, offset, now)
+        lock = own.lock(name)
+        assert lock is not None
+        with lock:
+            settlement.settle(own, lock, name)
+
+    return ended
+
+
+def state(config: Config, offset: int, gidx: int) -> None:
+    path = config.state_file(offset)
+    assert path is not None
+    path.write_text(f"{gidx}\n")
+
+
+def claim(config: Config) -> list[str]:
+    facts = progress.survey(config)
+    return [view.nothing(facts), *view.doubts(config, facts)]
+
+
+def test_nothing_is_said_of_jobs_that_wait(config: Config, put: Put) -> None:
+    put(PENDING, 0)
+    assert claim(config) == ["found: nothing so far (0 of 10 cases)"]
+
+
+def test_cases_are_read_when_their_executions_ended_by_themselves(
+    config: Config, ended: Ended
+) -> None:
+    for offset, last in enumerate((8, 9, 6)):
+        ended(offset, -1, last)
+    assert claim(config) == ["found: nothing so far (8 of 10 cases)"]
+    ended(3, -1, 7)
+    assert claim(config) == ["found: nothing in all cases"]
+
+
+def test_cases_are_read_when_their_done_lines_were(config: Config, ended: Ended) -> None:
+    ended(0, -1, 8, done(0, 4, 8), rc="STOPPED=1\nRC=143\n")
+    assert claim(config) == ["found: nothing so far (3 of 10 cases)"]
+
+
+@pytest.mark.parametrize(
+    "rc", ["", "STOPPED=1\nRC=0\n", "STOPPED=1\nRC=143\n", "RC=137\n", "CUT=1\nRC=0\n"]
+)
+def test_cases_of_an_execution_that_was_ended_are_unconfirmed(
+    config: Config, ended: Ended, rc: str
+) -> None:
+    ended(0, 0, 8, rc=rc)
+    first, *doubts = claim(config)
+    assert first.startswith("found: nothing so far (0 of")
+    assert doubts[0] == "unconfirmed: offset 0, gidx 4 to 8"
+    assert "may be lost" in doubts[-1]
+
+
+def test_a_failure_of_its_own_confirms_what_came_before(config: Config, ended: Ended) -> None:
+    ended(0, -1, 4, rc="RC=1\n")
+    assert claim(config) == ["found: nothing so far (2 of 10 cases)"]
+
+
+def test_a_script_that_reports_its_cases_is_confirmed_by_that_alone(
+    config: Config, ended: Ended
+) -> None:
+    """Its helper was killed, and the script went on: what it printed last is lost."""
+    ended(0, -1, 8, done(0, 4))
+    assert claim(config)[1] == "unconfirmed: offset 0, gidx 8"
+    ended(0, 4, 8, done(8))
+    assert claim(config) == ["found: nothing so far (3 of 10 cases)"]
+
+
+def test_an_exit_does_not_confirm_what_a_truncated_log_may_have_lost(
+    config: Config, ended: Ended
+) -> None:
+    ended(0, -1, 8, lost=True)
+    assert claim(config)[1] == "unconfirmed: offset 0, gidx 0 to 8"
+
+
+def test_a_later_execution_confirms_only_its_own_cases(config: Config, ended: Ended) -> None:
+    ended(0, -1, 4, rc="RC=137\n")
+    ended(0, 4, 8)
+    assert claim(config)[:2] == [
+        "found: nothing so far (1 of 10 cases)", "unconfirmed: offset 0, gidx 0 to 4"
+    ]  # fmt: skip
+
+
+def test_cases_that_no_log_here_tells_of_are_named(config: Config, put: Put) -> None:
+    """A second clone, or state files of an earlier run."""
+    for offset, last in enumerate((8, 9, 6, 7)):
+        put(DONE, offset)
+        state(config, offset, last)
+    first, *doubts = claim(config)
+    assert first == "found: nothing so far (0 of 10 cases)"
+    assert doubts[0] == (
+        "not read: offset 0, 3 cases that its state file counts and no log here tells of"
+    )
+    assert len(doubts) == 4
+
+
+def test_the_cases_of_a_living_solver_are_in_no_doubt(
+    config: Config, spool: Spool, put: Put
+) -> None:
+    execution.begin(spool.result_file(put(RUNNING, 0)), 1, 0, "0")
+    state(config, 0, 8)
+    assert claim(config)[1:] == [
+        "not read: offset 0, 1 cases that its state file counts and no log here tells of"
+    ]
+
+
+def test_a_log_that_was_written_since_is_named(config: Config, ended: Ended) -> None:
+    ended(0, -1, 8)
+    with config.log_file(0).open("a") as file:
+        file.write("FOUND x=1\n")
+    assert claim(config)[1] == (
+        f"not read: the end of {config.log_file(0)}; `sagequeue recover` reads it"
+    )
+    read_log(config, 0)
+    assert claim(config)[1:] == []
+    assert len(findings.read(config)) == 1
+
+
+def test_without_a_state_file_jobs_are_counted(config: Config, ended: Ended) -> None:
+    plain = replace(config, state_file_host="", total_cases=None)
+    for offset in range(3):
+        ended(offset, -1, -1, config=plain)
+    assert claim(plain) == ["found: nothing so far (3 of 4 jobs)"]
+    ended(3, -1, -1, config=plain, rc="CUT=1\nRC=0\n")
+    assert claim(plain)[:2] == [
+        "found: nothing so far (3 of 4 jobs)", "unconfirmed: offset 3, its last execution"
+    ]  # fmt: skip
+    ended(3, -1, -1, config=plain)
+    assert claim(plain) == ["found: nothing in all 4 jobs"]
+
+
+def test_many_doubts_are_cut(config: Config, spool: Spool) -> None:
+    many = replace(config, stride=40, total_cases=400)
+    for offset in range(40):
+        state(many, offset, offset)
+    doubts = claim(many)[1:]
+    assert len(doubts) == 13
+    assert doubts[-1] == "... and 28 more lines like these (--json has them all)"

@@ -1,0 +1,504 @@
+"""A log is read once, on from where reading ended, whatever is done to it and whatever crashes."""
+
+import fcntl
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from sagequeue import execution, findings, ledger, position, unread
+from sagequeue.config import Config
+from sagequeue.execution import Execution
+from sagequeue.live_log import LiveLog
+from sagequeue.reading import Reader, never
+from sagequeue.solutions import Pattern
+from sagequeue.spool import Spool
+
+NAME = "demo_off0"
+START = "[worker 1] start offset=0\n"
+
+
+def solved(case: int) -> str:
+    return f"[t] START gidx={case} x\nFOUND g={case}\n[t] DONE  gidx={case} sat=True dt=1.0s\n"
+
+
+class Log:
+    """The log of offset 0, its writer, and its readers."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.config = spool.config
+        self.path = self.config.log_file(0)
+        self.out = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self.run = self.begin("first")
+
+    def begin(self, word: str) -> Execution:
+        """A new execution: its worker writes the first line."""
+        status = os.fstat(self.out)
+        self.write(START)
+        run = replace(execution.UNKNOWN, word=word, wrapper=1, gidx="-1")
+        self.run = replace(run, log_start=status.st_size, log_inode=status.st_ino)
+        return self.run
+
+    def write(self, text: str | bytes) -> None:
+        os.write(self.out, text.encode() if isinstance(text, str) else text)
+
+    def read(
+        self, *, over: bool = False, log: int | None = None, ask: Callable[[], bool] = never
+    ) -> bool:
+        with self.reader() as reader:
+            return reader.read(self.run, log, over=over, interrupted=ask)
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        reader = Reader.open(self.config, NAME, 0)
+        assert reader is not None
+        with reader:
+            yield reader
+
+    def settle(self) -> None:
+        with self.reader() as reader:
+            reader.read(self.run, over=True)
+            reader.end({"kind": ledger.EXECUTION, "execution": self.run.word})
+
+    def found(self) -> list[int]:
+        return [finding["g"] for finding in findings.read(self.config)]
+
+    def cases(self) -> list[int]:
+        lines = ledger.read(self.config.ledger_dir / f"{NAME}.jsonl")
+        return [line["gidx"] for line in lines if line["kind"] == ledger.CASE]
+
+    @property
+    def at(self) -> position.Position:
+        return position.load(self.config, NAME, 0)
+
+
+@pytest.fixture
+def log(spool: Spool) -> Iterator[Log]:
+    made = Log(spool)
+    yield made
+    os.close(made.out)
+
+
+def test_each_part_of_a_log_is_read_once(log: Log) -> None:
+    inode, read = log.run.log_inode, []
+    real = os.pread
+
+    def pread(fd: int, length: int, begin: int) -> bytes:
+        if os.fstat(fd).st_ino == inode and length > 64:
+            read.append((begin, length))
+        return real(fd, length, begin)
+
+    log.read()
+    for case in (0, 4, 8):
+        log.write(solved(case) + "x" * 100 + "\n")
+        with mock.patch("os.pread", pread):
+            log.read()
+    size = len(solved(0)) + 101
+    begin = len(START)
+    assert read == [(begin, size), (begin + size, size), (begin + 2 * size, size)]
+    assert (log.found(), log.cases()) == ([0, 4, 8], [0, 4, 8])
+
+
+def test_a_look_at_what_did_not_change_writes_nothing(log: Log) -> None:
+    log.write(solved(0))
+    log.read()
+    path = position.file(log.config, NAME)
+    before = path.stat().st_ino
+    log.read()
+    assert path.stat().st_ino == before
+
+
+def test_a_line_without_its_end_is_left_until_nothing_writes_there(log: Log) -> None:
+    log.write("FOUND g=")
+    log.read()
+    log.write("1")
+    log.read()
+    assert log.found() == []
+    log.write("2")
+    log.read(over=True)
+    assert log.found() == [12]
+
+
+# What log rotation does
+
+
+def test_a_log_that_was_renamed_is_followed(log: Log) -> None:
+    log.write(solved(0))
+    log.read()
+    log.path.rename(f"{log.path}.1")
+    log.path.touch()
+    log.write(solved(4))
+    log.read()
+    Path(f"{log.path}.1").rename(f"{log.path}-20261128")
+    log.write(solved(8))
+    log.settle()
+    assert (log.found(), log.cases()) == ([0, 4, 8], [0, 4, 8])
+    assert not log.at.lost
+    assert log.at.inode == log.path.stat().st_ino, "the next execution writes there"
+
+
+def test_a_log_that_was_moved_away_or_deleted_is_read_by_whoever_has_it_open(log: Log) -> None:
+    log.write(solved(0))
+    log.read()
+    log.path.unlink()
+    log.write(solved(4))
+    log.read()  # this process has it open, as a solver has
+    assert log.found() == [0, 4]
+    assert not log.at.lost
+
+
+def test_a_worker_keeps_the_log_open(log: Log) -> None:
+    live = LiveLog(log.config, NAME, 0)
+    live.look(log.run, never)
+    log.path.unlink()
+    log.write(solved(0))
+    with mock.patch("sagequeue.logfile.find", side_effect=AssertionError("it is open")):
+        live.look(log.run, never)
+    assert log.found() == [0]
+    log.write(solved(4))
+    log.read(over=True, log=live.log)
+    assert log.found() == [0, 4]
+    live.close()
+
+
+def test_a_log_that_is_gone_has_lost_something(log: Log) -> None:
+    log.write(solved(0))
+    log.read()
+    log.path.unlink()
+    os.close(log.out)
+    log.out = os.open(log.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    log.read(over=True)
+    assert log.at.lost
+    log.begin("second")
+    log.write(solved(4))
+    log.settle()
+    assert not log.at.lost
+    assert log.found() == [0, 4]
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_log_that_was_truncated_is_read_from_its_start(log: Log, longer: bool) -> None:
+    log.write(solved(0))
+    log.read()
+    os.truncate(log.path, 0)
+    log.write(solved(4) * (2 if longer else 1) + ("x" * 1000 + "\n" if longer else ""))
+    log.read()
+    assert log.found() == [0, 4]
+    assert log.at.lost, "what was written before and not read may be gone"
+
+
+def test_what_was_not_read_before_a_truncation_is_read_from_the_copy(log: Log) -> None:
+    log.write(solved(0))
+    log.read()
+    log.write(solved(4))
+    shutil.copy(log.path, f"{log.path}.1")
+    os.truncate(log.path, 0)
+    log.write(solved(8))
+    log.settle()
+    assert log.found() == [0, 4, 8]
+    assert log.cases() == [0, 4, 8]
+    assert log.at.lost
+
+
+def test_a_log_that_was_emptied_between_executions_has_lost_nothing(log: Log) -> None:
+    log.write(solved(0))
+    log.settle()
+    os.truncate(log.path, 0)
+    log.begin("second")
+    log.write(solved(4))
+    log.settle()
+    assert log.found() == [0, 4]
+    assert not log.at.lost
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_log_that_was_truncated_before_it_was_read_once_has_lost_something(
+    log: Log, longer: bool
+) -> None:
+    log.begin("second")
+    os.truncate(log.path, 0)
+    log.write(solved(0) + "x\n" * 1000 * longer)
+    log.read()
+    assert log.found() == [0]
+    assert log.at.lost
+
+
+def test_another_offsets_log_is_no_copy(log: Log) -> None:
+    log.write(solved(0))
+    log.read()
+    other = log.path.with_name(log.path.name.replace("off0", "off01"))
+    other.write_text(solved(0) + solved(40))
+    os.truncate(log.path, 0)
+    log.read()
+    assert log.found() == [0]
+
+
+# Whose output it is
+
+
+def test_what_was_left_over_is_read_before_the_next_execution(log: Log) -> None:
+    log.write(solved(0))
+    log.settle()
+    log.write(solved(4))
+    log.begin("second")
+    log.write(solved(8))
+    log.settle()
+    assert log.found() == [0, 4, 8]
+    assert log.at.solutions == 1, "the next execution printed one of them"
+    lines = [*ledger.read(log.config.ledger_dir / f"{NAME}.jsonl")]
+    words = [line["execution"] for line in lines if line["kind"] == ledger.CASE]
+    assert words == ["first", "first", "second"]
+
+
+def test_what_is_left_over_for_good_is_found_by_recovery(log: Log, spool: Spool) -> None:
+    from sagequeue import recovery
+
+    log.write(solved(0))
+    log.settle()
+    assert [*unread.logs(log.config)] in ([], [(0, False)])
+    log.write(solved(4))
+    assert [offset for offset, _ in unread.logs(log.config)] == [0]
+    recovery.recover(spool, lambda line: None)
+    assert log.found() == [0, 4]
+    assert [*unread.logs(log.config)] == []
+
+
+def test_logs_of_an_earlier_release_are_read_from_the_oldest_on(log: Log) -> None:
+    Path(f"{log.path}.1").write_text(solved(0) + "[t] START gidx=4 x\n")
+    os.utime(f"{log.path}.1", (1, 1))
+    log.write(solved(4) + solved(8))
+    log.run = replace(log.run, log_inode=None)
+    log.read(over=True)
+    assert log.found() == [0, 4, 8]
+
+
+def test_an_earlier_releases_solver_is_followed_when_its_log_is_renamed(log: Log) -> None:
+    log.run = replace(log.run, log_inode=None)
+    log.write(solved(0))
+    log.read()
+    log.path.rename(f"{log.path}.1")
+    log.path.touch()
+    log.write(solved(4))
+    log.read()
+    log.write(solved(8))
+    log.read(over=True)
+    assert log.found() == [0, 4, 8]
+
+
+def test_who_reads_keeps_others_out(log: Log) -> None:
+    with log.reader():
+        assert Reader.open(log.config, NAME, 0, wait=False) is None
+
+
+# Long lines and long logs
+
+
+def test_a_progress_bar_that_never_ends_its_line_is_cut(log: Log) -> None:
+    log.write("".join(f"\r{k}/999999 [####      ]" for k in range(100_000)) + "\r FOUND g=3\n")
+    log.read()
+    assert log.found() == [3]
+
+
+def test_a_solution_of_megabytes_is_kept_whole(log: Log) -> None:
+    numbers = list(range(400_000))
+    log.write(f"FOUND g=4\nFound perm: {numbers}\n")
+    log.read(over=True)
+    assert findings.read(log.config)[0]["perm"] == numbers
+
+
+def test_a_solution_across_the_parts_that_are_read_at_once_is_found(log: Log) -> None:
+    for end in range(5):
+        log.write(b"x" * ((1 << 20) - 4 + end - 1) + b"\n")
+        log.write(f"FOUND g={end}\n[t]\n")
+        log.read()
+    assert sorted(log.found()) == [0, 1, 2, 3, 4]
+
+
+def test_reading_can_be_interrupted_and_goes_on(log: Log) -> None:
+    log.write(b"x\n" * (1 << 20) + solved(0).encode() + b"y\n" * (1 << 20) + solved(4).encode())
+    asked = iter([False, False, True])
+    assert not log.read(ask=lambda: next(asked))
+    assert 0 < log.at.byte < os.fstat(log.out).st_size
+    assert log.read()
+    assert log.found() == [0, 4]
+
+
+# What looks like a solution
+
+
+def test_near_misses_are_counted_and_the_first_are_kept(log: Log) -> None:
+    log.write("".join(f"solution {k}\n" for k in range(1, 11)) + "no solution\n")
+    log.read()
+    assert (log.at.nearly, log.at.near[:2], len(log.at.near)) == (
+        10,
+        ["solution 1", "solution 2"],
+        5,
+    )
+
+
+def test_a_case_that_is_satisfied_without_a_solution_is_one(log: Log) -> None:
+    log.write("[t] START gidx=0 x\n")
+    log.read()
+    log.write("[t] DONE  gidx=0 sat=True dt=1s\n" + solved(4))
+    log.read()
+    assert log.at.near == ["case 0 ended with sat=True, and no solution was seen in it"]
+
+
+def test_the_jobsets_own_pattern_adds_solutions(spool: Spool) -> None:
+    log = Log(spool)
+    log.config = replace(log.config, found_pattern="^witness ")
+    log.write("witness 1\nFOUND g=2\nno witness 3\n")
+    log.read(over=True)
+    assert sorted(f["lines"] for f in findings.read(log.config)) == [["FOUND g=2"], ["witness 1"]]
+    os.close(log.out)
+
+
+def test_a_line_that_the_pattern_takes_too_long_for_is_told(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pattern, "LIMIT", 0.05)
+    log = Log(spool)
+    log.config = replace(log.config, found_pattern="(a+)+$")
+    log.write("a" * 100 + "b\nFOUND g=2\n")
+    log.read(over=True)
+    assert log.found() == [2]
+    assert log.at.near[0].startswith("(the pattern took longer than a second) aaa")
+    os.close(log.out)
+
+
+# Crashes
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+def crash_in(call: str) -> "mock._patch[mock.MagicMock]":
+    return mock.patch(f"sagequeue.{call}", side_effect=Crash)
+
+
+@pytest.mark.parametrize(
+    "call", ["durable.replace", "ledger.Ledger.add", "position.save", "findings.close"]
+)
+def test_a_crash_between_any_two_steps_loses_nothing_and_doubles_nothing(
+    log: Log, call: str
+) -> None:
+    log.write(solved(0))
+    log.read()
+    log.write(solved(4) + solved(8))
+    with crash_in(call), pytest.raises(Crash):
+        log.read()
+    log.write(solved(12))
+    log.settle()
+    assert (log.found(), log.cases()) == ([0, 4, 8, 12], [0, 4, 8, 12])
+    assert log.at.summary.confirmed.pairs == [[0, 3]]
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"byte": "x"}', "\0" * 50])
+def test_a_position_that_was_spoilt_has_the_execution_read_again(
+    log: Log, content: str | None
+) -> None:
+    log.write(solved(0) + solved(4))
+    log.read()
+    path = position.file(log.config, NAME)
+    path.unlink() if content is None else path.write_text(content)
+    log.write(solved(8))
+    log.settle()
+    assert (log.found(), log.cases()) == ([0, 4, 8], [0, 4, 8])
+    assert log.at.summary.confirmed.pairs == [[0, 2]]
+
+
+def test_a_torn_line_of_the_ledger_is_passed_over(log: Log) -> None:
+    log.write(solved(0))
+    log.read()
+    path = log.config.ledger_dir / f"{NAME}.jsonl"
+    with path.open("a") as file:
+        file.write('{"kind":"case","gidx":4,"exe')
+    log.write(solved(4))
+    log.read()
+    assert log.cases() == [0, 4]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_growth_rotation_and_crashes_lose_nothing(log: Log, seed: int) -> None:
+    """Rename rotation, deletion under a worker, executions, crashes and power cuts at random."""
+    chance = random.Random(seed)
+    older: list[bytes] = []
+    case, expected, executions = 0, [], 0
+    live = LiveLog(log.config, NAME, 0)
+    live.look(log.run, never)
+    saved = position.file(log.config, NAME)
+    for _ in range(60):
+        match chance.randrange(9):
+            case 0 | 1 | 2:
+                text = solved(case).encode()
+                cut = chance.randrange(len(text))
+                for part in (text[:cut], text[cut:]):
+                    log.write(part)
+                    if chance.random() < 0.3:
+                        live.look(log.run, never)
+                expected.append(case)
+                case += 4
+            case 3:
+                log.read(log=live.log)
+            case 4:
+                call = chance.choice(["position.save", "ledger.Ledger.add", "durable.replace"])
+                with suppress(Crash), crash_in(call):
+                    log.read(log=live.log)
+            case 5 if saved.exists():
+                older.append(saved.read_bytes())
+            case 6 if older:  # a power cut took back what was not synced
+                saved.write_bytes(chance.choice([*older, b"", b"\0" * 9]))
+                older = []
+            case 7:
+                if log.path.exists():
+                    log.path.rename(f"{log.path}.{chance.randrange(1000)}")
+                if chance.random() < 0.5:
+                    log.path.touch()
+            case 8:
+                log.read(over=True, log=live.log)
+                with log.reader() as reader:
+                    reader.read(log.run, live.log, over=True)
+                    reader.end({"kind": ledger.EXECUTION, "execution": log.run.word})
+                older = []
+                live.close()
+                os.close(log.out)
+                log.out = os.open(log.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+                executions += 1
+                log.begin(f"e{executions}")
+                live = LiveLog(log.config, NAME, 0)
+                live.look(log.run, never)
+    log.read(over=True, log=live.log)
+    live.close()
+    assert (sorted(log.found()), sorted(log.cases())) == (expected, expected)
+    assert not log.at.lost
+
+
+def test_a_reader_that_is_killed_leaves_the_right_to_read(log: Log) -> None:
+    log.write(solved(0))
+    log.read()
+    path = log.config.ledger_dir / f"{NAME}.jsonl"
+    code = (
+        "import fcntl, signal, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX); "
+        "print(flush=True); signal.pause()"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert Reader.open(log.config, NAME, 0, wait=False) is None
+        other.kill()
+    assert log.read()
+
+
+def test_the_ledgers_lock_is_not_inherited(config: Config, log: Log) -> None:
+    with log.reader() as reader:
+        flags = fcntl.fcntl(reader.ledger._fd, fcntl.F_GETFD)
+    assert flags & fcntl.FD_CLOEXEC

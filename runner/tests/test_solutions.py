@@ -1,0 +1,173 @@
+"""What is a solution among the lines that programs print, and what only looks like one."""
+
+import pytest
+from sagequeue import solutions
+from sagequeue.solutions import Case, Pattern
+
+PRINTED = [
+    "SAT found for J = [0]",
+    "FOUND x",
+    "FOUND: x",
+    "FOUND\tx=3",
+    "FOUND=3",
+    "Found: g=3",
+    "  FOUND x",
+    "\tFOUND x",
+    "[2026-11-28T10:00:00] FOUND g=7",
+    "INFO:root:FOUND g=7",
+    "INFO     root:main.py:3 FOUND x",
+    "2026-11-28 12:00:00,123 - name - INFO - FOUND g=7",
+    "I1128 12:00:00.0 1 a.py:3] FOUND x",
+    "12:00:01 INFO FOUND x",
+    "12:30 FOUND x",
+    "[12:00] worker-3: SAT found for J: [1]",
+    "(rank 0) FOUND x",
+    "sage: FOUND x",
+    "searching... FOUND x",
+    "\r3/6 [###] FOUND x",
+    "1/6\r2/6\r3/6 FOUND x",
+    " 50%|███   | 3/6 [00:01<00:01, 1.2it/s]FOUND x",
+    "\x1b[1;32mFOUND x\x1b[0m",
+    "\x1b[2K\x1b[1GFOUND x",
+    "\x1b]0;title\x07FOUND x",
+    "\x1b(BFOUND x",
+    "\x00\x00\x00FOUND x",
+    "\ufeffFOUND x",
+    "FOUND x\r",
+    f"{'.' * 3_000_000} FOUND x",
+    f"{'7' * 3_000_000}\rFOUND x",
+]
+NOT = [
+    "",
+    "no solution",
+    "UNSAT for J = [0]",
+    "UNSAT found for J",
+    "not SAT found for J = [0]",
+    "Found perm: [1]",
+    "Verified boundary rank: 3",
+    "NOT FOUND x",
+    "result: NOT FOUND x",
+    "case 5: not FOUND x",
+    "no solution FOUND x",
+    "I FOUND nothing",
+    "FOUNDATION y",
+    "NEWFOUND land",
+    "xFOUND y",
+    "FOUND",
+    "FOUND  ",
+    "FOUND:",
+    "Found:",
+    "found x",
+    "FOUND x\r3/6 [####]",
+    '    print("FOUND g", g)',
+    "+ echo 'SAT found for J: [1]'",
+    "[t] DONE  gidx=4 sat=False dt=1.0s",
+]
+
+
+def said(line: str) -> str | None:
+    return solutions.solution(solutions.text(line.encode() + b"\n"))
+
+
+@pytest.mark.parametrize("line", PRINTED, ids=lambda line: repr(line[-40:]))
+def test_a_solution_is_known_behind_what_programs_put_before_it(line: str) -> None:
+    found = said(line)
+    assert found is not None
+    assert found.startswith(("SAT found for", "FOUND", "Found:"))
+
+
+@pytest.mark.parametrize("line", NOT)
+def test_a_word_of_a_sentence_is_no_solution(line: str) -> None:
+    assert said(line) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("SAT found for J = [0, 1]", {"J": [0, 1]}),
+        ("SAT found for J: [1]", {"J": [1]}),
+        ("FOUND witness=12", {"witness": 12}),
+        ("Found: g=3", {"g": 3}),
+        ("Found perm: [1,0]", {"perm": [1, 0]}),
+        ("Verified boundary rank: 4", {"boundary_rank": 4}),
+        ("FOUND a word", {}),
+    ],
+)
+def test_a_pair_gives_a_value(line: str, value: dict[str, object]) -> None:
+    assert solutions.value(line) == value
+
+
+@pytest.mark.parametrize(
+    "line", ["Found perm: [1]", "[12:00] Verified rank: 4", "INFO: Found x: 1"]
+)
+def test_a_detail_is_known_behind_the_same(line: str) -> None:
+    found = solutions.detail(solutions.text(line.encode()))
+    assert found is not None
+    assert found.startswith(("Found", "Verified"))
+
+
+def test_a_case_is_told_by_its_two_lines() -> None:
+    assert solutions.start("[t] START gidx=4 local=1 off=0 stride=4") == 4
+    assert solutions.start("START gidx=4") is None
+    line = "[t] DONE  gidx=4 local=1 off=0 stride=4 sat=True tally=a:1:2 dt=1.5s"
+    assert solutions.done(line) == Case(4, "t", True, 1.5, "a:1:2")
+    assert solutions.done("[t] DONE  gidx=4") == Case(4, "t", None, None, None)
+    # A solver that was killed left the beginning of one before.
+    assert solutions.done("[t] DONE  gidx=4 lo[u] DONE  gidx=8 dt=1s") == Case(
+        8, "u", None, 1.0, None
+    )
+    assert solutions.done("DONE gidx=4 dt=1s") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "looks"),
+    [
+        ("found a graph: [1]", True),
+        ("Solution: 4", True),
+        ('{"level":"info","msg":"FOUND g=3"}', True),
+        ("FOUND", True),
+        ("no solution found", False),
+        ("found 0 solutions", False),
+        ("FileNotFoundError: file not found", False),
+        ("all is well", False),
+    ],
+)
+def test_what_only_looks_like_a_solution_is_told(line: str, looks: bool) -> None:
+    assert solutions.looks_like_one(line) is looks
+
+
+def test_only_marked_lines_are_looked_at() -> None:
+    block = b"a\nFOUND x\nb\nc\n[t] DONE gidx=1\nno solution\nend"
+    marked, seen, at = solutions.Marked(block), [], 0
+    while (at := marked.line(at)) >= 0:
+        end = block.find(b"\n", at) + 1
+        seen.append(block[at:end])
+        at = end
+    assert seen == [b"FOUND x\n", b"[t] DONE gidx=1\n", b"no solution\n"]
+
+
+def test_a_pattern_of_the_jobsets_own_is_searched_for() -> None:
+    assert Pattern(r"^witness \d+").matches("witness 12")
+    assert not Pattern(r"^witness \d+").matches("no witness 12")
+
+
+def test_a_pattern_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pattern, "LIMIT", 0.05)
+    with pytest.raises(TimeoutError):
+        Pattern("(a+)+$").matches("a" * 100 + "b")
+    assert Pattern("(a+)+$").matches("aaa"), "the alarm is off again"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    ["9" * 2_000_000, "\x1b]" * 200_000, "FOUND " * 200_000, " " * 2_000_000],
+    ids=["digits", "escapes", "keywords", "blanks"],
+)
+def test_a_line_of_megabytes_is_no_delay(text: str) -> None:
+    for line in (text, f"{text} FOUND", f"x {text} FOUND x y"):
+        shown = solutions.text(line.encode())
+        assert solutions.start(shown) is solutions.done(shown) is None
+        solutions.solution(shown)
+        solutions.detail(shown)
+        solutions.looks_like_one(shown)
