@@ -74,19 +74,18 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
     "only the leader killed": (
         Edit(
             "scripts/wrapper.sh",
-            'while\n    kill -s KILL -- "-$child" 2>/dev/null\n    pids=$(strays)\n'
-            '    [ -n "$pids" ]\ndo',
+            'while [ -n "$pids" ]; do\n    kill -KILL "-$child"',
+            'while false; do\n    kill -KILL "-$child"',
+        ),
+        Edit(
+            "scripts/wrapper.sh",
+            'while search; [ -n "$pids" ]; do',
             "while false; do",
         ),
         Edit(
             "scripts/wrapper.sh",
-            'while pids=$(strays) && [ -n "$pids" ]; do',
-            "while false; do",
-        ),
-        Edit(
-            "scripts/wrapper.sh",
-            'kill -s TERM -- "-$child" 2>/dev/null || kill -s TERM',
-            "kill -s TERM",
+            '[ "$pid" = "$child" ] || kill -s TERM "$pid"',
+            "true",
         ),
     ),
     "no fsync": (

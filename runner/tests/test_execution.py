@@ -80,6 +80,15 @@ def test_a_record_grows_from_its_head_to_its_result(tmp_path: Path) -> None:
     assert execution.read(path) == Execution("2", word, 17, "4", 4711, 143, True, False)
 
 
+def test_a_record_says_whether_output_was_cut_off(tmp_path: Path) -> None:
+    assert execution.read(write(tmp_path / "r", HEAD + "PID=1\nRC=0\n")) == Execution(
+        "2", "abc", 17, "4", 1, 0, stopped=False, gate_seen=False, cut=False
+    )
+    assert execution.read(write(tmp_path / "r", HEAD + "PID=1\nCUT=1\nRC=0\n")) == Execution(
+        "2", "abc", 17, "4", 1, 0, stopped=False, gate_seen=False, cut=True
+    )
+
+
 def test_a_new_head_takes_the_place_of_all_that_was_there(tmp_path: Path) -> None:
     path = write(tmp_path / "r", HEAD + "PID=1\nSTOPPED=1\nGATE=1\nRC=143\n")
     word = execution.begin(path, 5, 99, "4")

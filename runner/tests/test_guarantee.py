@@ -472,6 +472,22 @@ def test_what_left_the_group_with_the_lock_in_its_hand_ends_with_the_workload(de
     assert not alive(keeper)
 
 
+def test_a_solution_that_a_filter_of_the_output_has_yet_to_write_is_recorded(demo: Rig) -> None:
+    script = demo.root / "workload"
+    script.write_text(
+        "exec > >(while kill -0 $$ 2>/dev/null; do sleep 0.01; done; exec tee -a second.log) 2>&1\n"
+        'echo "SAT found for J: [1,2,3]"; exit 0\n'
+    )
+    demo.configure(SAGE_BIN="/bin/bash", SCRIPT=script)
+    for offset in range(4):
+        state = demo.config.state_file(offset)
+        assert state is not None
+        state.write_text(f"{8 + offset}\n")
+    demo.worker(1)
+    demo.until_state(JobState.DONE, *range(4))
+    assert len(list(demo.config.results_dir.glob("*.json"))) == 4
+
+
 def test_what_a_solver_without_a_worker_printed_is_recorded_while_it_works_on(demo: Rig) -> None:
     demo.orders(0, print=[0, "FOUND perfect number: 6"], wait_at=4)
     worker = demo.worker(1)

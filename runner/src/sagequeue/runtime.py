@@ -99,7 +99,8 @@ def _arguments(config: Config, job: Job, marks: Marks, directory: str) -> list[s
     workload = [config.sage_bin, *program, *config.sage_base_args]
     partition = ["--stride", str(config.stride), "--offset", str(job.offset)]
     wrapper = ["sh", "-c", WRAPPER, "sagequeue-wrapper", str(marks.job), marks.execution]
-    return [*wrapper, directory, script, link, config.stop_file_cont, *workload, *partition]
+    about = [directory, script, link, config.stop_file_cont, _grace(config)]
+    return [*wrapper, *about, *workload, *partition]
 
 
 def _threads(config: Config) -> dict[str, str]:
@@ -209,5 +210,9 @@ class Podman:
 
 
 def _ender(config: Config, variable: str, wrapper: int) -> list[str]:
-    grace = str(math.ceil(config.stop_grace))
-    return ["sh", "-c", ENDER, "sagequeue-ender", variable, str(wrapper), grace]
+    return ["sh", "-c", ENDER, "sagequeue-ender", variable, str(wrapper), _grace(config)]
+
+
+def _grace(config: Config) -> str:
+    """STOP_GRACE in whole seconds."""
+    return str(math.ceil(config.stop_grace))

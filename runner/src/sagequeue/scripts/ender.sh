@@ -1,11 +1,15 @@
-# Ends one execution where it runs: TERM, at most GRACE seconds, KILL; returns when it is gone.
+# Ends one execution where it runs; returns when it is gone.
 #
 #   sh -c "$(cat ender.sh)" sagequeue-ender NAME=VALUE WRAPPER GRACE
 #
 # NAME=VALUE is what the execution's processes have in their environment, see wrapper.sh, and
-# WRAPPER the wrapper's process id, or 0. The wrapper passes TERM on to the workload's group and
-# writes the result; when it is dead or stopped, the workload is ended all the same.
+# WRAPPER the wrapper's process id, or 0. TERM to the wrapper: it stops the workload and writes the
+# result. When it is dead or stopped, the workload is ended all the same: TERM to its first process,
+# TERM to the rest after PATIENCE seconds. KILL, for all that is left, after GRACE seconds more.
 variable=$1 wrapper=$2 grace=$3
+
+# As in wrapper.sh, which gives helpers so many seconds before they get TERM.
+patience=5
 
 solver() {
     LC_ALL=C grep -lsxzF -e "$variable" /proc/[0-9]*/environ | tr -cd '0-9\n'
@@ -20,16 +24,48 @@ seconds() {
     read -r now _ </proc/uptime
     now=${now%.*}
 }
+# What /proc says of a process: its state, its session, its start in clock ticks since boot.
+look() {
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    set -- ${line##*) }
+    state=$1 session=$4 start=${20}
+}
+# Whether the wrapper can do as it is told.
+obeys() {
+    wrapper && look "$wrapper" && case $state in [TtZX]) return 1 ;; esac
+}
+# The oldest process that leads a session is the one that the wrapper started.
+first() {
+    leader='' oldest=''
+    for pid in $pids; do
+        look "$pid" && [ "$session" = "$pid" ] || continue
+        [ -n "$oldest" ] && [ "$start" -ge "$oldest" ] || leader=$pid oldest=$start
+    done
+    # It is gone, or not there yet.
+    echo "${leader:-$pids}"
+}
 
-if wrapper; then kill -s TERM "$wrapper"; else kill -s TERM $(solver) 2>/dev/null; fi
 seconds
-limit=$((now + grace))
+soon=$((now + patience))
+limit=$((soon + grace))
+! wrapper || kill -s TERM "$wrapper"
+told=''
+if ! obeys; then
+    pids=$(solver)
+    told=$(first)
+    kill -s TERM $told 2>/dev/null
+fi
 while pids=$(solver); [ -n "$pids" ] || wrapper; do
     seconds
     if [ "$now" -ge "$limit" ]; then
         kill -s KILL $pids 2>/dev/null
         # It has had the time to write the result; if it has not, it is stopped.
         [ "$now" -lt "$((limit + 2))" ] || { wrapper && kill -s KILL "$wrapper"; }
+    elif [ "$now" -ge "$soon" ] && [ "$told" != all ] && ! obeys; then
+        for pid in $pids; do
+            case " $(echo $told) " in *" $pid "*) ;; *) kill -s TERM "$pid" 2>/dev/null ;; esac
+        done
+        told=all
     fi
     sleep 0.05
 done

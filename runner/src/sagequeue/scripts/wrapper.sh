@@ -1,6 +1,6 @@
 # Runs one workload where it runs, on the host or in the container, and says how it ended.
 #
-#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK EXECUTION DIRECTORY SCRIPT LINK GATE COMMAND [ARG ...]
+#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK EXECUTION DIRECTORY SCRIPT LINK GATE GRACE COMMAND [ARG ...]
 #
 # Descriptors: 3 the job's lock, which the workload inherits and so holds; 4 the log; 5 the record
 # of the execution, which gets this process's id and, last of all, the result.
@@ -10,21 +10,86 @@
 # this job's own, preparsed. Sage would do both by itself, but into one file for all jobs, and it
 # would start a cleaner that inherits the lock and lives on as long as any Sage does.
 # GATE is the stop gate. A workload ends for it, and it may be gone before anybody else looks.
-mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6
-shift 6
+# GRACE is how many seconds what the workload started has to end after TERM.
+#
+# TERM stops the execution: TERM to the workload's first process, its leader; when that has ended and
+# nothing writes the log any more, or after PATIENCE seconds, TERM to the rest. KILL for a leader that
+# does not end comes from ender.sh. The rest, which the leader leaves, gets it here, GRACE later.
+mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6 grace=$7
+shift 7
 exec </dev/null >&4 2>&4
 
-strays() {
-    LC_ALL=C grep -lsxzF -e "SAGEQUEUE_JOB=$mark" /proc/[0-9]*/environ | tr -cd '0-9\n'
+# A filter of the output, `tee` say, reads on after the leader's end. It has so many seconds to write what it read.
+patience=5
+
+# Seconds since boot, as `now`: the wall clock may be set meanwhile.
+seconds() {
+    read -r now _ </proc/uptime
+    now=${now%.*}
+}
+lives() {
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+    case ${line##*) } in [ZX]*) return 1 ;; esac
 }
 
-child='' stopped='' seen=''
-end() {
-    stopped=1 seen=1
-    # Before it leads its own group it is still one process.
-    [ -z "$child" ] || kill -s TERM -- "-$child" 2>/dev/null || kill -s TERM "$child" 2>/dev/null
+# Sets `pids` to the processes that have the job's mark. False if they cannot be known: grep has to find its own
+# arguments, which it reads last. Its exit status says nothing: it is 2 whenever a process ends while grep reads.
+search() {
+    found=$(LC_ALL=C grep -lsxzF -e "SAGEQUEUE_JOB=$mark" /proc/[0-9]*/environ /proc/self/cmdline)
+    pids=''
+    for path in $found; do
+        path=${path#/proc/}
+        [ "$path" = self/cmdline ] || pids="$pids ${path%/environ}"
+    done
+    case $found in */proc/self/cmdline) ;; *) return 1 ;; esac
 }
-trap end TERM INT HUP
+# The same, and those of the leader's group that gave their environment up.
+remaining() {
+    search || return 1
+    kill -0 "-$child" 2>/dev/null || return 0
+    for path in $(LC_ALL=C grep -lsE "\\) [^ZX] [0-9]+ $child " /proc/[0-9]*/stat); do
+        path=${path#/proc/} path=${path%/stat}
+        case "$pids " in *" $path "*) ;; *) pids="$pids $path" ;; esac
+    done
+}
+# Sets `writers` to those of `pids` that have the log open, and not for reading only.
+writing() {
+    writers=''
+    for pid in $pids; do
+        for fd in "/proc/$pid/fd"/*; do
+            [ "$fd" -ef "/proc/$$/fd/4" ] || continue
+            flags=''
+            { while read -r word value; do
+                [ "$word" != flags: ] || flags=$value
+            done <"/proc/$pid/fdinfo/${fd##*/}"; } 2>/dev/null
+            case $flags in *[04]) continue ;; esac
+            writers="$writers $pid"
+            break
+        done
+    done
+}
+
+# TERM to what is left, but not to the leader once more: it is at it. What wrote the log may have had more to write.
+escalate() {
+    escalated=1
+    seconds
+    last=$((now + grace))
+    remaining || return
+    writing
+    for pid in $writers; do [ "$pid" = "$child" ] || cut=1; done
+    for pid in $pids; do [ "$pid" = "$child" ] || kill -s TERM "$pid" 2>/dev/null; done
+}
+
+child='' stopped='' seen='' told='' limit='' escalated='' over='' cut=''
+stop() {
+    # What ends by itself was not stopped. There is a limit to its end, too.
+    [ -z "$over" ] || return 0
+    stopped=1 seen=1
+    [ -n "$limit" ] || { seconds && limit=$((now + patience)); }
+    # Before it leads its own group it is one process, too. A client of podman may pass on the signal that ender.sh sends.
+    [ -z "$child" ] || [ -n "$told" ] || { told=1 && kill -s TERM "$child" 2>/dev/null; }
+}
+trap stop TERM INT HUP
 
 # What is wrong up to here is wrong with the machine: without its process id in the record nothing
 # was started, and nothing is held against the job.
@@ -39,7 +104,7 @@ command -v "$1" >/dev/null || lacks no_program "there is no $1"
 printf 'PID=%s\n' "$$" >&5 || exit
 
 # We have the lock, so whatever is left of an earlier execution of this offset has lost it.
-while pids=$(strays) && [ -n "$pids" ]; do
+while search; [ -n "$pids" ]; do
     kill -s KILL $pids 2>/dev/null
     sleep 0.05
 done
@@ -51,7 +116,7 @@ kills() {
 before=$(kills)
 
 # Out of memory, the kernel ends a solver rather than the worker, or what all solvers need; to raise this is always
-# permitted. The marks are not exported: `strays` would find its own grep.
+# permitted. The marks are not exported: what the wrapper itself starts is not of the execution.
 marked() {
     { echo 800 >/proc/self/oom_score_adj; } 2>/dev/null
     SAGEQUEUE_JOB=$mark SAGEQUEUE_EXECUTION=$execution exec "$@"
@@ -59,35 +124,68 @@ marked() {
 if [ -n "$link" ]; then
     rm -f -- "$link.py"
     ln -sfn -- "$script" "$link" && (marked "$1" -preparse "$link" 3>&- 4>&- 5>&-) &&
-        [ -f "$link.py" ] || exit
+        [ -f "$link.py" ] || [ -n "$stopped" ] || exit
+fi
+if [ -n "$stopped" ]; then
+    printf 'STOPPED=1\nRC=143\n' >&5
+    exit
 fi
 marked setsid "$@" 4>&- 5>&- &
 child=$!
-[ -z "$stopped" ] || end
+[ -z "$stopped" ] || stop
 
 wait "$child"
 status=$?
 # A signal ends `wait` early: wait again. 127 says that the child was waited for already.
 while [ -n "$seen" ]; do
     seen=''
+    if [ -z "$escalated" ]; then
+        while lives "$child" && seconds && [ "$now" -lt "$limit" ]; do
+            # A shell that was just forked loses signals, until it leads its own group and is the workload.
+            kill -0 "-$child" 2>/dev/null || kill -s TERM "$child" 2>/dev/null
+            sleep 0.05
+        done
+        ! lives "$child" || escalate
+    fi
     wait "$child"
     again=$?
     [ "$again" -eq 127 ] || status=$again
 done
+over=1
 gated=''
 { [ ! -e "$gate" ] && [ ! -L "$gate" ]; } || gated=1
 
-# The group ends with its leader, and so does what left the group: neither may outlive the result.
-while
-    kill -s KILL -- "-$child" 2>/dev/null
-    pids=$(strays)
-    [ -n "$pids" ]
-do
+# The end of an execution is the end of all that writes its log. The rest ends with the leader, in whatever group it is:
+# it may not outlive the result.
+[ -n "$limit" ] || { seconds && limit=$((now + patience)); }
+while remaining && [ -n "$pids" ] && [ -z "$cut" ] && writing && [ -n "$writers" ]; do
+    while pids=$writers && writing && [ -n "$writers" ]; do
+        seconds
+        if [ "$now" -ge "$limit" ]; then
+            cut=1
+            break
+        fi
+        sleep 0.05
+    done
+done
+if [ -n "$stopped" ] && [ -n "$pids" ]; then
+    [ -n "$escalated" ] || escalate
+    while remaining && [ -n "$pids" ] && seconds && [ "$now" -lt "$last" ]; do
+        # Quicker than a search, as long as there is one of them.
+        for pid in $pids; do
+            while lives "$pid" && seconds && [ "$now" -lt "$last" ]; do sleep 0.05; done
+        done
+    done
+fi
+while [ -n "$pids" ]; do
+    kill -KILL "-$child" 2>/dev/null
     kill -s KILL $pids 2>/dev/null
     sleep 0.05
+    remaining
 done
 [ -z "$link" ] || rm -f -- "$link" "$link.py"
 [ "$status" -ne 137 ] || [ "$(kills)" = "$before" ] || printf 'OOM=1\n' >&5
-printf '%s%sRC=%s\n' "${stopped:+STOPPED=1
+printf '%s%s%sRC=%s\n' "${stopped:+STOPPED=1
 }" "${gated:+GATE=1
+}" "${cut:+CUT=1
 }" "$status" >&5
