@@ -452,7 +452,10 @@ def test_every_sentence_has_a_reason_that_the_code_gives() -> None:
     ("word", "text"),
     [
         ("rc_1", "the workload ended with exit status 1"),
-        ("rc_127", "the workload ended with exit status 127: SAGE_BIN was not found"),
+        (
+            "rc_127",
+            "the workload ended with exit status 127: a program that it calls was not found",
+        ),
         ("signal_11", "the workload was ended by SIGSEGV, which nobody here sent"),
         ("signal_99", "the workload was ended by signal 99, which nobody here sent"),
         ("a_word_of_the_shell_project", "a_word_of_the_shell_project"),

@@ -475,7 +475,8 @@ def test_what_left_the_group_with_the_lock_in_its_hand_ends_with_the_workload(de
 def test_a_solution_that_a_filter_of_the_output_has_yet_to_write_is_recorded(demo: Rig) -> None:
     script = demo.root / "workload"
     script.write_text(
-        "exec > >(while kill -0 $$ 2>/dev/null; do sleep 0.01; done; exec tee -a second.log) 2>&1\n"
+        "exec > >(while kill -0 $$ 2>/dev/null; do sleep 0.01; done; sleep 0.3\n"
+        "exec tee -a second.log) 2>&1\n"
         'echo "SAT found for J: [1,2,3]"; exit 0\n'
     )
     demo.configure(SAGE_BIN="/bin/bash", SCRIPT=script)

@@ -124,12 +124,13 @@ def test_a_job_for_which_nothing_was_started_goes_back_as_it_was(
     assert spool.file(PENDING, "demo_off0").read_bytes() == before
 
 
+@pytest.mark.parametrize("before", ["", "PID=1\n"])
 @pytest.mark.parametrize("lacks", execution.LACKS)
 def test_a_job_that_lacks_something_to_start_goes_back_with_the_word_for_it(
-    lacks: str, run: Run, spool: Spool, put: Put
+    lacks: str, before: str, run: Run, spool: Spool, put: Put
 ) -> None:
     put(RUNNING, 0, ATTEMPTS=2, LAST_OUTCOME="failed")
-    settled = run(f"LACKS={lacks}\n")
+    settled = run(f"{before}LACKS={lacks}\n")
     assert settled == Settled(Outcome.INTERRUPTED, lacks, PENDING, started=False)
     job = spool.read(PENDING, "demo_off0")
     assert (job.count("ATTEMPTS"), job.last_outcome, job.last_reason) == (2, "failed", lacks)

@@ -20,7 +20,7 @@ def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wrapped]
 
 
 # Nothing of the output is read before the wrapper has waited for the leader.
-ONCE_IT_ENDED = "while kill -0 $$ 2>/dev/null; do sleep 0.01; done"
+ONCE_IT_ENDED = "while kill -0 $$ 2>/dev/null; do sleep 0.01; done; sleep 0.3"
 SLOWLY = 'while read -r line; do sleep 0.2; echo "$line"; done'
 HELPERS = {
     "tee": f"exec > >({ONCE_IT_ENDED}; exec tee -a second.log) 2>&1",

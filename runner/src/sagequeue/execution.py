@@ -16,7 +16,7 @@ from pathlib import Path
 from sagequeue import durable, keyvalue, regular
 from sagequeue.jobs import Outcome, now
 
-LACKS = ("no_directory", "no_script", "no_program")
+LACKS = ("no_directory", "no_script", "no_program", "no_search", "no_process")
 """What keeps the wrapper from starting anything."""
 
 _RC = re.compile(r"[0-9]{1,3}")
@@ -51,6 +51,11 @@ class Execution:
     lacks: str = ""
     log_inode: int | None = None
     cut: bool = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the workload was, or may have been, started."""
+        return self.rc is not None or (self.wrapper is not None and not self.lacks)
 
 
 UNKNOWN = Execution("-", "", 0, "", 0, None, stopped=False, gate_seen=False)

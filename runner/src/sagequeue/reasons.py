@@ -15,8 +15,12 @@ SENTENCES = {
     "no_directory": "the directory that it is to run in was not there",
     "no_script": "its script (SCRIPT) could not be read where it is to run; put it there, and "
     "workers go on by themselves",
-    "no_program": "its interpreter (SAGE_BIN) was not found where it is to run; see `sagequeue "
-    "doctor`",
+    "no_program": "a program that it needs was not found where it is to run: its interpreter "
+    "(SAGE_BIN), what that names in turn, or setsid; its log names it, see `sagequeue doctor`, too",
+    "no_search": "the search for processes of an earlier execution could not be done, so it was "
+    "not started: it needs grep, /proc and one more process",
+    "no_process": "the machine or the container could start no more processes (its limit is "
+    "reached)",
     "out_of_memory": "the kernel killed it for want of memory; give it more memory, or have fewer "
     "workers (WORKERS) share what there is",
     "incomplete": "the workload ended with exit status 0, but its state file says that cases are "
@@ -53,7 +57,7 @@ SENTENCES = {
 _STATUS = {
     2: ", as programs do that do not take their arguments",
     126: ": SAGE_BIN is there and cannot be executed",
-    127: ": SAGE_BIN was not found",
+    127: ": a program that it calls was not found",
 }
 
 

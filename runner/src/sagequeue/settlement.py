@@ -75,7 +75,7 @@ def settle(
         _end(config, name, run, log, Outcome.FAILED, error.reason)
         spool.reject(lock, JobState.RUNNING)
         return Settled(Outcome.FAILED, error.reason, JobState.FAILED, found)
-    if run is None or (run.wrapper is None and run.rc is None):
+    if run is None or not run.started:
         reason = (run.lacks if run else "") or NOT_STARTED
         if run is not None:
             log_line(config, job.offset, run.worker, Outcome.INTERRUPTED, job=name, reason=reason)

@@ -11,13 +11,24 @@ variable=$1 wrapper=$2 grace=$3
 # As in wrapper.sh, which gives helpers so many seconds before they get TERM.
 patience=5
 
-solver() {
-    LC_ALL=C grep -lsxzF -e "$variable" /proc/[0-9]*/environ | tr -cd '0-9\n'
+# Sets `pids` to the processes of the execution. False if they cannot be known, as in wrapper.sh.
+search() {
+    found=$(LC_ALL=C grep -lsxzF -e "$variable" /proc/[0-9]*/environ /proc/self/cmdline)
+    pids=''
+    for path in $found; do
+        path=${path#/proc/}
+        [ "$path" = self/cmdline ] || pids="$pids ${path%/environ}"
+    done
+    case $found in */proc/self/cmdline) ;; *) return 1 ;; esac
 }
 # Its number may belong to somebody else by now; our words among its arguments do not.
 wrapper() {
-    [ "$wrapper" -gt 0 ] && grep -qsxzF -e "${variable#*=}" "/proc/$wrapper/cmdline" &&
-        grep -qsxzF sagequeue-wrapper "/proc/$wrapper/cmdline"
+    [ "$wrapper" -gt 0 ] && [ -r "/proc/$wrapper/cmdline" ] || return 1
+    { while IFS= read -r line || [ -n "$line" ]; do
+        case $line in *sagequeue-wrapper*"${variable#*=}"*) return 0 ;; esac
+        line=''
+    done <"/proc/$wrapper/cmdline"; } 2>/dev/null
+    return 1
 }
 # Seconds since boot: the wall clock may be set meanwhile.
 seconds() {
@@ -34,7 +45,7 @@ look() {
 obeys() {
     wrapper && look "$wrapper" && case $state in [TtZX]) return 1 ;; esac
 }
-# The oldest process that leads a session is the one that the wrapper started.
+# Sets `told` to the oldest process that leads a session, which is the one that the wrapper started.
 first() {
     leader='' oldest=''
     for pid in $pids; do
@@ -42,28 +53,31 @@ first() {
         [ -n "$oldest" ] && [ "$start" -ge "$oldest" ] || leader=$pid oldest=$start
     done
     # It is gone, or not there yet.
-    echo "${leader:-$pids}"
+    told=${leader:-$pids}
 }
 
 seconds
 soon=$((now + patience))
 limit=$((soon + grace))
 ! wrapper || kill -s TERM "$wrapper"
-told=''
+told='' unknown=''
 if ! obeys; then
-    pids=$(solver)
-    told=$(first)
+    search
+    first
     kill -s TERM $told 2>/dev/null
 fi
-while pids=$(solver); [ -n "$pids" ] || wrapper; do
+# What cannot be searched for may be there. The caller comes again, as long as the job's lock is held.
+while ! search && unknown=1 || [ -n "$pids" ] || wrapper; do
     seconds
+    [ -z "$unknown" ] || [ "$now" -lt "$limit" ] || exit 1
+    unknown=''
     if [ "$now" -ge "$limit" ]; then
         kill -s KILL $pids 2>/dev/null
         # It has had the time to write the result; if it has not, it is stopped.
         [ "$now" -lt "$((limit + 2))" ] || { wrapper && kill -s KILL "$wrapper"; }
     elif [ "$now" -ge "$soon" ] && [ "$told" != all ] && ! obeys; then
         for pid in $pids; do
-            case " $(echo $told) " in *" $pid "*) ;; *) kill -s TERM "$pid" 2>/dev/null ;; esac
+            case " $told " in *" $pid "*) ;; *) kill -s TERM "$pid" 2>/dev/null ;; esac
         done
         told=all
     fi

@@ -45,7 +45,7 @@ search() {
 }
 # The same, and those of the leader's group that gave their environment up.
 remaining() {
-    search || return 1
+    search || { cut=1 && return 1; }
     kill -0 "-$child" 2>/dev/null || return 0
     for path in $(LC_ALL=C grep -lsE "\\) [^ZX] [0-9]+ $child " /proc/[0-9]*/stat); do
         path=${path#/proc/} path=${path%/stat}
@@ -74,10 +74,46 @@ escalate() {
     escalated=1
     seconds
     last=$((now + grace))
-    remaining || return
+    remaining || { kill -TERM "-$child" 2>/dev/null; return 0; }
     writing
     for pid in $writers; do [ "$pid" = "$child" ] || cut=1; done
     for pid in $pids; do [ "$pid" = "$child" ] || kill -s TERM "$pid" 2>/dev/null; done
+}
+
+# Whether the program cannot be executed for want of something that its file names: the interpreter of a script, the
+# loader of a binary. It is named in `lacking`. The status is 127 then, which a workload may exit with, too.
+missing() {
+    lacking=$1 cr=$(printf '\r')
+    for _ in 1 2 3 4 5; do
+        program=$(command -v "$lacking") || {
+            case $lacking in *"$cr") lacking="${lacking%?} followed by a carriage return" ;; esac
+            return 0
+        }
+        [ -e "$program" ] || return 1
+        line=''
+        { IFS= read -r line <"$program"; } 2>/dev/null
+        case $line in
+        '#!'*)
+            set -f
+            set -- ${line#??}
+            set +f
+            if [ "${1##*/}" = env ] && [ -e "$1" ]; then
+                shift
+                while case ${1-} in -* | *=*) ;; *) false ;; esac; do shift; done
+            fi
+            lacking=${1-}
+            [ -n "$lacking" ] || return 1
+            ;;
+        ?ELF*)
+            lacking=$(head -c 4096 <"$program" | tr '\0' '\n' |
+                LC_ALL=C grep '^/[[:alnum:]/._-]*/ld[[:alnum:]._-]*$' | head -n 1)
+            [ -n "$lacking" ] && [ ! -e "$lacking" ]
+            return
+            ;;
+        *) return 1 ;;
+        esac
+    done
+    return 1
 }
 
 child='' stopped='' seen='' told='' limit='' escalated='' over='' cut=''
@@ -91,29 +127,39 @@ stop() {
 }
 trap stop TERM INT HUP
 
-# What is wrong up to here is wrong with the machine: without its process id in the record nothing
-# was started, and nothing is held against the job.
+# What is wrong before the workload runs is wrong with the machine, and nothing is held against the job.
 lacks() {
+    trap - EXIT
     echo "sagequeue: $2"
     printf 'LACKS=%s\n' "$1" >&5
     exit
 }
 cd "$directory" || lacks no_directory "cannot enter $directory"
 [ -r "$script" ] || lacks no_script "cannot read $script"
-command -v "$1" >/dev/null || lacks no_program "there is no $1"
-printf 'PID=%s\n' "$$" >&5 || exit
+for program in "$1" setsid sleep ${link:+ln rm}; do
+    command -v "$program" >/dev/null || lacks no_program "there is no $program"
+done
 
-# We have the lock, so whatever is left of an earlier execution of this offset has lost it.
-while search; [ -n "$pids" ]; do
+# We have the lock, so what is left of an earlier execution of this offset has lost it. A shell that cannot fork ends.
+trap 'lacks no_search "cannot start grep to search for processes of an earlier execution"' EXIT
+while search || lacks no_search "cannot search /proc for processes of an earlier execution"; [ -n "$pids" ]; do
     kill -s KILL $pids 2>/dev/null
     sleep 0.05
 done
+trap 'lacks no_process "cannot start another process"' EXIT
+printf 'PID=%s\n' "$$" >&5 || { trap - EXIT && exit; }
 
 # What the kernel has killed in this control group for want of memory; nothing where it does not tell.
+# By the shell alone, which is quicker, and possible when no more processes can be started.
 kills() {
-    sed -n 's/^oom_kill //p' "/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)/memory.events" 2>/dev/null
-}
-before=$(kills)
+    group='' killed=''
+    while IFS=: read -r number _ path; do [ "$number" != 0 ] || group=$path; done </proc/self/cgroup
+    while read -r word count; do
+        [ "$word" != oom_kill ] || killed=$count
+    done <"/sys/fs/cgroup$group/memory.events"
+} 2>/dev/null
+kills
+before=$killed
 
 # Out of memory, the kernel ends a solver rather than the worker, or what all solvers need; to raise this is always
 # permitted. The marks are not exported: what the wrapper itself starts is not of the execution.
@@ -123,16 +169,46 @@ marked() {
 }
 if [ -n "$link" ]; then
     rm -f -- "$link.py"
-    ln -sfn -- "$script" "$link" && (marked "$1" -preparse "$link" 3>&- 4>&- 5>&-) &&
-        [ -f "$link.py" ] || [ -n "$stopped" ] || exit
+    ln -sfn -- "$script" "$link" && (marked "$1" -preparse "$link" 3>&- 4>&- 5>&-)
+    status=$?
+    [ "$status" -ne 127 ] || [ -n "$stopped" ] || ! missing "$1" || lacks no_program "cannot execute $1: there is no $lacking"
+    [ "$status" -eq 0 ] && [ -f "$link.py" ] || [ -n "$stopped" ] || { trap - EXIT && exit; }
 fi
 if [ -n "$stopped" ]; then
+    trap - EXIT
     printf 'STOPPED=1\nRC=143\n' >&5
     exit
 fi
 marked setsid "$@" 4>&- 5>&- &
 child=$!
 [ -z "$stopped" ] || stop
+
+# The result is written even when the machine starts no more processes: with no search for what is left of the
+# execution, which has to be done before the next one begins.
+report() {
+    trap - EXIT
+    kill -KILL "-$child" 2>/dev/null
+    [ "$status" -ne 137 ] || { kills && false; } || [ "$killed" = "$before" ] || printf 'OOM=1\n' >&5
+    printf '%s%s%sRC=%s\n' "${stopped:+STOPPED=1
+}" "${gated:+GATE=1
+}" "${cut:+CUT=1
+}" "$status" >&5
+    [ -z "$link" ] || rm -f -- "$link" "$link.py"
+    exit
+}
+give_up() {
+    while [ -z "$over" ]; do
+        seen=''
+        wait "$child"
+        again=$?
+        [ "$again" -eq 127 ] || status=$again
+        [ -n "$seen" ] || over=1
+    done
+    cut=1
+    report
+}
+gated='' status=127
+trap give_up EXIT
 
 wait "$child"
 status=$?
@@ -152,7 +228,6 @@ while [ -n "$seen" ]; do
     [ "$again" -eq 127 ] || status=$again
 done
 over=1
-gated=''
 { [ ! -e "$gate" ] && [ ! -L "$gate" ]; } || gated=1
 
 # The end of an execution is the end of all that writes its log. The rest ends with the leader, in whatever group it is:
@@ -181,11 +256,10 @@ while [ -n "$pids" ]; do
     kill -KILL "-$child" 2>/dev/null
     kill -s KILL $pids 2>/dev/null
     sleep 0.05
-    remaining
+    remaining || break
 done
-[ -z "$link" ] || rm -f -- "$link" "$link.py"
-[ "$status" -ne 137 ] || [ "$(kills)" = "$before" ] || printf 'OOM=1\n' >&5
-printf '%s%s%sRC=%s\n' "${stopped:+STOPPED=1
-}" "${gated:+GATE=1
-}" "${cut:+CUT=1
-}" "$status" >&5
+[ "$status" -ne 127 ] || [ -n "$stopped" ] || ! missing "$1" || {
+    [ -z "$link" ] || rm -f -- "$link" "$link.py"
+    lacks no_program "cannot execute $1: there is no $lacking"
+}
+report

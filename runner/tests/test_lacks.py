@@ -1,0 +1,174 @@
+"""What the wrapper does when the machine lacks something: it starts nothing, and says what."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kit import waiting
+from programs import program
+from rig import Rig, alive
+from sagequeue.jobs import JobState
+from wrapped import SHELLS, Wrapped
+
+TOOLS = ("bash", "cat", "env", "grep", "head", "ln", "rm", "setsid", "sh", "sleep", "tr")
+
+
+@pytest.fixture(params=SHELLS)
+def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wrapped]:
+    made = Wrapped(tmp_path, request.param)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def tools(root: Path, *, without: str = "") -> Path:
+    """A directory for PATH that has the programs which the scripts use, but for one."""
+    root.mkdir()
+    for name in TOOLS:
+        if name != without:
+            (root / name).symlink_to(shutil.which(name) or "")
+    return root
+
+
+def test_the_scripts_need_no_more_than_these_programs(wrapped: Wrapped, tmp_path: Path) -> None:
+    wrapped.start("sleep 1000 >/dev/null 2>&1 & echo hi; exit 4", path=str(tools(tmp_path / "bin")))
+    assert wrapped.ended().rc == 4
+    assert wrapped.lines == ["hi"]
+
+
+@pytest.mark.parametrize("missing", ["grep", "setsid", "sleep"])
+def test_without_a_program_that_it_needs_nothing_is_started(
+    wrapped: Wrapped, tmp_path: Path, missing: str
+) -> None:
+    wrapped.start("touch $here/started", path=str(tools(tmp_path / "bin", without=missing)))
+    run = wrapped.ended()
+    assert (run.lacks, run.started) == ("no_search" if missing == "grep" else "no_program", False)
+    assert not (tmp_path / "started").exists()
+    assert missing in wrapped.log.read_text()
+
+
+ABOUT_GREP = {
+    "says nothing": "exit 0",
+    "fails": "exit 2",
+    "does not read to the end": "echo /proc/1/environ; kill -9 $$",
+    "cannot": 'echo "grep: unrecognized option: z" >&2; exit 1',
+}
+
+
+@pytest.mark.parametrize("grep", ABOUT_GREP)
+def test_a_search_that_does_not_find_itself_is_none(
+    wrapped: Wrapped, tmp_path: Path, grep: str
+) -> None:
+    directory = tools(tmp_path / "bin", without="grep")
+    program(directory, "grep", f"#!/bin/sh\n{ABOUT_GREP[grep]}\n")
+    wrapped.start("touch $here/started", path=str(directory))
+    run = wrapped.ended()
+    assert (run.lacks, run.started) == ("no_search", False)
+    assert not (tmp_path / "started").exists()
+
+
+LIMITED = '#!/bin/sh\nprlimit --pid $PPID --nproc=1\nexec /bin/grep "$@"\n'
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes another user's identity")
+@pytest.mark.parametrize("when", ["no_search", "no_process"])
+def test_where_no_process_can_be_started_nothing_is(
+    wrapped: Wrapped, tmp_path: Path, when: str
+) -> None:
+    if "bash" in wrapped.shell[0]:
+        pytest.skip("bash tries for 15 s")
+    user = ["setpriv", "--reuid=54399", "--clear-groups", "--inh-caps=-all"]
+    for directory in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        directory.chmod(0o755)
+    if when == "no_search":
+        wrapped.start("touch $here/started", before=[*user, "prlimit", "--nproc=1"])
+    else:  # the search is the last that can be started
+        grep = program(tmp_path, "grep", LIMITED)
+        path = f"{grep.parent}:{os.environ['PATH']}"
+        wrapped.start("touch $here/started", before=user, path=path)
+    run = wrapped.ended()
+    assert (run.lacks, run.started) == (when, False)
+
+
+DANGLING = {
+    "#!/no/such/interpreter -x\n": "/no/such/interpreter",
+    "#! /usr/bin/env -S nosuchpython -u\n": "nosuchpython",
+    "#!/bin/sh\r\n": "/bin/sh followed by a carriage return",
+    "#!{root}/other\n": "/no/other",
+}
+
+
+@pytest.mark.parametrize("first_line", DANGLING)
+@pytest.mark.parametrize("link", ["", "linked"])
+def test_a_program_whose_interpreter_is_missing_is_the_machines_fault(
+    wrapped: Wrapped, tmp_path: Path, first_line: str, link: str
+) -> None:
+    program(tmp_path, "other", "#!/no/other\n")
+    sage = program(tmp_path, "sage", "")
+    sage.write_bytes(first_line.format(root=tmp_path).encode())
+    wrapped.link = str(tmp_path / link) if link else ""
+    wrapped.start("x", command=[str(sage)])
+    run = wrapped.ended()
+    assert (run.lacks, run.started) == ("no_program", False)
+    assert wrapped.lines[-1] == (
+        f"sagequeue: cannot execute {sage}: there is no {DANGLING[first_line]}"
+    )
+
+
+def test_a_program_whose_loader_is_missing_is_the_machines_fault(
+    wrapped: Wrapped, tmp_path: Path
+) -> None:
+    sage = program(tmp_path, "sage", "")
+    sage.write_bytes(Path("/bin/true").read_bytes().replace(b"/ld-linux-", b"/ld-nosux-"))
+    wrapped.start("x", command=[str(sage)])
+    run = wrapped.ended()
+    assert (run.lacks, run.started) == ("no_program", False)
+
+
+@pytest.mark.parametrize("first_line", ["#!/bin/bash", "#!/usr/bin/env bash"])
+def test_a_workload_that_exits_with_127_by_itself_has_failed(
+    wrapped: Wrapped, tmp_path: Path, first_line: str
+) -> None:
+    wrapped.start("x", command=[str(program(tmp_path, "sage", f"{first_line}\nexit 127\n"))])
+    run = wrapped.ended()
+    assert (run.lacks, run.rc, run.started) == ("", 127, True)
+
+
+def test_an_ender_that_cannot_search_does_not_say_that_nothing_is_left(
+    wrapped: Wrapped, tmp_path: Path
+) -> None:
+    wrapped.patience, wrapped.grace = 1, 0
+    process = wrapped.start("echo $$ >ready; exec sleep 1000")
+    solver = int(wrapped.file("ready"))
+    process.kill()
+    process.wait()
+    directory = tools(tmp_path / "bin", without="grep")
+    assert wrapped.stop(path=str(directory)).wait(waiting.PATIENCE) == 1
+    assert alive(solver)
+    assert wrapped.stop().wait(waiting.PATIENCE) == 0
+    assert not alive(solver)
+
+
+def test_a_job_waits_for_what_its_machine_lacks_and_nothing_is_held_against_it(demo: Rig) -> None:
+    directory = demo.root / "tools"
+    tools(directory, without="grep")
+    demo.worker(1, env={**os.environ, "PATH": str(directory)})
+    demo.until(lambda: "interrupted -> pending no_search" in demo.said(1), "the lack")
+    assert not demo.events("start")
+    demo.until(lambda: "it needs grep" in demo.run("explain", "0").stdout, "the reason")
+    (directory / "grep").symlink_to(shutil.which("grep") or "")
+    demo.until_state(JobState.DONE, *range(4))
+    assert not {"ATTEMPTS", "INTERRUPTS"} & demo.job(0).keys()
+
+
+def test_a_dangling_interpreter_costs_no_attempt(demo: Rig) -> None:
+    sage = program(demo.root, "sage", "#!/no/such/interpreter\n")
+    demo.configure(SAGE_BIN=sage)
+    demo.worker(1)
+    demo.until(lambda: demo.said(1).count("interrupted -> pending no_program") > 1, "the lack")
+    sage.write_text('#!/bin/sh\nexec python3 "$@"\n')
+    demo.until_state(JobState.DONE, *range(4))
+    assert not {"ATTEMPTS", "INTERRUPTS"} & demo.job(0).keys()
