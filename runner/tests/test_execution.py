@@ -50,6 +50,12 @@ def ran(rc: int | None, *, stopped: bool = False, gate_seen: bool = False) -> Ex
         (ran(137), False, False, FAILED, "signal_9"),
         (ran(139), False, True, FAILED, "signal_11"),
         (ran(143), False, False, FAILED, "signal_15"),
+        (ran(192), False, False, FAILED, "signal_64"),
+        # what is above 128 + 64 is no signal: Linux has 64
+        (ran(193), False, False, FAILED, "rc_193"),
+        (ran(255), False, False, FAILED, "rc_255"),
+        (ran(255, gate_seen=True), True, True, FAILED, "rc_255"),
+        (ran(255, stopped=True), False, False, INTERRUPTED, "stopped"),
         # a signal of ours, and what the workload makes of it
         (ran(143, stopped=True), False, False, INTERRUPTED, "stopped"),
         (ran(137, stopped=True), False, True, INTERRUPTED, "stopped"),

@@ -16,6 +16,9 @@ from pathlib import Path
 from sagequeue import durable, keyvalue, regular
 from sagequeue.jobs import Outcome, now
 
+# Linux has the signals 1 to 64; a shell gives 128 + n for signal n.
+LAST_SIGNAL = 64
+
 LACKS = ("no_directory", "no_script", "no_program")
 """What keeps the wrapper from starting anything."""
 
@@ -32,7 +35,8 @@ class Execution:
     `word` is its own, unlike every other's: its processes have it in their environment.
     `log_start` is the log's size in bytes before it, `gidx` the state file's number (or word) then,
     `wrapper` the wrapper's process id where the solver runs (None: nothing was started), `rc` the
-    workload's exit status as a shell gives it (128 + n for signal n; None: no result came),
+    workload's exit status as a shell gives it (128 + n for signal n from 1 to 64, which a workload
+    may also have exited with; None: no result came),
     `stopped` whether one of us ended it, `oom` whether the kernel killed for want of memory then,
     `lacks` a word of `LACKS` for what it could not be started without.
     """
@@ -120,7 +124,7 @@ def judge(run: Execution, *, complete: bool | None, gate: bool) -> tuple[Outcome
         return Outcome.INTERRUPTED, "stopped"
     if run.rc == 128 + signal.SIGKILL and run.oom:
         return Outcome.FAILED, "out_of_memory"
-    if run.rc > 128:
+    if 128 < run.rc <= 128 + LAST_SIGNAL:
         return Outcome.FAILED, f"signal_{run.rc - 128}"
     if run.rc != 0:
         return Outcome.FAILED, f"rc_{run.rc}"

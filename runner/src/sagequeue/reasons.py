@@ -3,6 +3,7 @@
 import re
 import signal
 
+from sagequeue.execution import LAST_SIGNAL
 from sagequeue.settlement import MAX_INTERRUPTS
 
 SENTENCES = {
@@ -59,14 +60,22 @@ _STATUS = {
 
 def sentence(word: str) -> str:
     """What a reason means; a word that is none of ours is given back."""
-    if match := re.fullmatch(r"rc_([0-9]{1,3})", word):
-        status = int(match[1])
+    if (status := _exit_status(word)) is not None:
         return f"the workload ended with exit status {status}{_STATUS.get(status, '')}"
     if word == f"signal_{signal.SIGKILL:d}":
         return "the workload was killed by SIGKILL, most likely for want of memory"
     if match := re.fullmatch(r"signal_([0-9]{1,3})", word):
         return f"the workload was ended by {_signal(int(match[1]))}, which nobody here sent"
     return SENTENCES.get(word, word)
+
+
+def _exit_status(word: str) -> int | None:
+    """The exit status that a reason names: `rc_255`, or `signal_127` of an older release."""
+    if match := re.fullmatch(r"rc_([0-9]{1,3})", word):
+        return int(match[1])
+    if (match := re.fullmatch(r"signal_([0-9]{1,3})", word)) and int(match[1]) > LAST_SIGNAL:
+        return 128 + int(match[1])
+    return None
 
 
 def _signal(number: int) -> str:
