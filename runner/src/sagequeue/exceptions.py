@@ -5,7 +5,8 @@ SagequeueError (exit 1)        an operation was refused or failed
 |-- Busy (exit 75)             somebody else is at it; trying again later does help
 |-- IllegalEdge                a transition that the state diagram does not have
 |-- MalformedJob               a job file that cannot be read as a job
-`-- StateCorrupt               a workload's state file that is not one integer of its partition
+|-- StateCorrupt               a workload's state file that is not one integer of its partition
+`-- StateUnreadable            a workload's state file that cannot be read now
 """
 
 # The numbers are sysexits.h's: EX_TEMPFAIL and EX_CONFIG.
@@ -46,3 +47,7 @@ class MalformedJob(SagequeueError):
 
 class StateCorrupt(SagequeueError):
     """A state file whose content cannot be the last gidx of its partition."""
+
+
+class StateUnreadable(SagequeueError):
+    """A state file that the system does not let us read now; its content may be sound."""

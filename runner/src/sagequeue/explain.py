@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from sagequeue import attendance, config, jobs, retry, runtime, schedule
 from sagequeue.commands import typed
 from sagequeue.config import Config
-from sagequeue.exceptions import ConfigError, MalformedJob, SagequeueError, StateCorrupt
+from sagequeue.exceptions import (
+    ConfigError,
+    MalformedJob,
+    SagequeueError,
+    StateCorrupt,
+    StateUnreadable,
+)
 from sagequeue.jobs import RETRY, Job, JobState, Outcome
 from sagequeue.owner import is_locked, read_owner
 from sagequeue.progress import gate_reason
@@ -77,6 +83,9 @@ def _explain(spool: Spool, name: str) -> Iterator[str]:
         settings.last_gidx(job.offset)
     except StateCorrupt as error:
         yield f"Its state file is wrong: {error}."
+    except StateUnreadable as error:
+        if state not in (JobState.PENDING, JobState.RUNNING):
+            yield f"Its state file cannot be read now: {error}."
     if os.path.exists(log := settings.log_file(job.offset)):
         yield f"Its log is {log}; {typed(settings, f'logs --offset {job.offset}')} shows the end."
 
@@ -110,6 +119,13 @@ def _pending(spool: Spool, job: Job) -> Iterator[str]:
     before = sum(offset < job.offset for offset in offsets)
     yield f"{job.name} is pending, number {before + 1} of {len(offsets)} to be claimed."
     yield from _before(settings, job)
+    if trouble := settings.state_trouble(job.offset):
+        yield f"It is not started, since its state file cannot be read now: {trouble}."
+        yield (
+            "Next: workers go on with the others, look at the file again every "
+            f"{LAST_PAUSE:.0f} s at least, and start the job when it can be read."
+        )
+        return
     gate, workers = gate_reason(settings), _workers(settings)
     if gate is not None:
         yield f"The stop gate is there ({gate or 'empty'}), and nothing is claimed while it is."

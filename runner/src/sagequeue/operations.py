@@ -10,7 +10,14 @@ from pathlib import Path
 from sagequeue import durable, execution, jobs, predecessor, regular, runtime, settlement
 from sagequeue.commands import typed
 from sagequeue.config import Config
-from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob, SagequeueError, StateCorrupt
+from sagequeue.exceptions import (
+    Busy,
+    IllegalEdge,
+    MalformedJob,
+    SagequeueError,
+    StateCorrupt,
+    StateUnreadable,
+)
 from sagequeue.jobs import Job, JobState
 from sagequeue.owner import Lock, LockWaiter, wait_lock
 from sagequeue.progress import gate_reason
@@ -92,7 +99,7 @@ def _redo(spool: Spool, offsets: range, tell: Tell) -> set[str]:
                     tell(f"{name} stays in {state}/: {error}; mend or remove the file")
                     continue
             again.add(name)
-            with contextlib.suppress(StateCorrupt):
+            with contextlib.suppress(StateCorrupt, StateUnreadable):
                 complete += bool(spool.config.complete(names[name]))
     if complete:
         pattern = spool.config.state_file_host
@@ -152,7 +159,11 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
         with waiting.taken() as lock, contextlib.suppress(IllegalEdge):
             # Its worker may have had the lock first and settled it; that is as good.
             if spool.lies(JobState.RUNNING, name):
-                settlement.settle(spool, lock, name)
+                try:
+                    settlement.settle(spool, lock, name)
+                except StateUnreadable as error:
+                    tell(f"{name} stays in running/, with its result: {error}")
+                    continue
         where = ", ".join(spool.locate(name))
         tell(f"{name} is {where}")
         requeued += 1
@@ -229,7 +240,7 @@ def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
     with spool.batch():
         for name in spool.names(JobState.RUNNING):
             # What it printed and nobody recorded yet is recorded.
-            with _locked(spool, name) as lock, contextlib.suppress(IllegalEdge):
+            with _locked(spool, name) as lock, contextlib.suppress(IllegalEdge, StateUnreadable):
                 if lock is not None and spool.lies(JobState.RUNNING, name):
                     settlement.settle(spool, lock, name)
         for state in JobState:

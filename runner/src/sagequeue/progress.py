@@ -15,7 +15,7 @@ from typing import Any
 from sagequeue import findings, regular, retry
 from sagequeue import tally as tallies
 from sagequeue.config import Config
-from sagequeue.exceptions import MalformedJob, StateCorrupt
+from sagequeue.exceptions import MalformedJob, StateCorrupt, StateUnreadable
 from sagequeue.jobs import Job, JobState, job_name, printable
 from sagequeue.owner import is_locked, orphan_reason, read_owner
 from sagequeue.spool import Spool
@@ -26,7 +26,10 @@ _DONE = re.compile(r"\[[^]]*\] DONE .*?\bdt=([0-9]{1,12}(?:\.[0-9]{1,9})?)s")
 
 @dataclass(frozen=True)
 class Partition:
-    """One offset. Times are seconds, `last_activity` is ISO 8601; None is "not known"."""
+    """One offset. Times are seconds, `last_activity` is ISO 8601; None is "not known".
+
+    `note` is a sentence about what keeps the job from going on, or empty.
+    """
 
     offset: int
     state: str
@@ -41,6 +44,7 @@ class Partition:
     held: bool
     reason: str
     log: str
+    note: str = ""
 
     @property
     def percent(self) -> float | None:
@@ -126,12 +130,14 @@ def _partition(
     config, name = spool.config, job_name(spool.config.jobset, offset)
     state = states.get(name)
     gidx: int | None = None
-    reason = ""
+    reason = note = ""
     if config.state_file_host:
         try:
             gidx = config.last_gidx(offset)
         except StateCorrupt:
             reason = "state_corrupt"
+        except StateUnreadable as error:
+            reason, note = "state_unreadable", str(error)
     done = 0 if gidx is None or gidx < 0 else (gidx - offset) // config.stride + 1
     job, malformed = _job(spool, state, name)
     held = state is JobState.FAILED and (
@@ -153,6 +159,7 @@ def _partition(
         held=held,
         reason=reason or malformed or _reason(state, job),
         log=str(config.log_file(offset)),
+        note=note,
     )
 
 
@@ -242,4 +249,6 @@ def as_json(facts: Survey) -> dict[str, Any]:
     shape = asdict(facts)
     for plain, partition in zip(shape["partitions"], facts.partitions, strict=True):
         plain["percent"] = partition.percent
+        if not partition.note:
+            del plain["note"]
     return shape

@@ -23,6 +23,8 @@ SENTENCES = {
     "incomplete": "the workload ended with exit status 0, but its state file says that cases are "
     "left",
     "state_corrupt": "its state file does not hold one case number of its partition",
+    "state_unreadable": "its state file cannot be read now, so nobody can tell whether it is "
+    "complete",
     "no_progress": f"{MAX_INTERRUPTS} times in a row no result came and its state file had not "
     "moved on",
     "command_too_long": "its command is longer than the kernel takes; make SAGE_BASE_ARGS shorter",

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from sagequeue import execution, jobs, predecessor, retry, settlement
-from sagequeue.exceptions import IllegalEdge, MalformedJob
+from sagequeue.exceptions import IllegalEdge, MalformedJob, StateUnreadable
 from sagequeue.jobs import JobState
 from sagequeue.owner import Lock, orphan_reason, read_owner, try_lock
 from sagequeue.spool import Spool
@@ -65,6 +65,9 @@ def recover(spool: Spool, tell: Say = say) -> bool:
                         stack.enter_context(lock)
                         if spool.lies(state, name):
                             counts[act(spool, lock, name, tell)] += 1
+                    except StateUnreadable as error:
+                        why = "state_unreadable"
+                        tell(line("warn", job=name, reason=why, error=error))
                     except (OSError, IllegalEdge) as error:
                         tell(line("warn", job=name, reason=error))
         _drop_stale_owners(spool, tell)

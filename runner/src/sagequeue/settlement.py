@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sagequeue import durable, execution, findings, jobs
 from sagequeue.config import Config
-from sagequeue.exceptions import MalformedJob, StateCorrupt
+from sagequeue.exceptions import MalformedJob, StateCorrupt, StateUnreadable
 from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState, Outcome
 from sagequeue.owner import Lock
@@ -51,7 +51,8 @@ def log_line(config: Config, offset: int, worker: object, word: str, **pairs: ob
 def settle(spool: Spool, lock: Lock, name: str) -> Settled:
     """Finish a running job whose lock we got, by the record of its last execution.
 
-    OSError (a full disk, say) leaves the job running, with its record, to be settled again.
+    OSError (a full disk, say) and StateUnreadable leave the job running, with its record, to be
+    settled again.
     """
     config = spool.config
     run = execution.read(spool.result_file(name))
@@ -98,7 +99,10 @@ def settle(spool: Spool, lock: Lock, name: str) -> Settled:
 
 
 def state_word(config: Config, offset: int) -> str:
-    """The state file's number, or a word that differs from every number."""
+    """The state file's number, or a word that differs from every number.
+
+    Raises StateUnreadable if the file cannot be read now.
+    """
     try:
         return str(config.last_gidx(offset)) if config.state_file_host else "unknown"
     except StateCorrupt:
@@ -124,6 +128,12 @@ def _judge(config: Config, job: Job, run: Execution) -> tuple[Outcome, str]:
     except StateCorrupt:
         outcome, reason = execution.judge(run, complete=False, gate=config.gated)
         return outcome, "state_corrupt" if outcome is Outcome.FAILED else reason
+    except StateUnreadable:
+        # Only a job that goes back to pending whatever the file says is settled without it.
+        outcome, reason = execution.judge(run, complete=True, gate=config.gated)
+        if outcome is not Outcome.INTERRUPTED:
+            raise
+        return outcome, reason
     return execution.judge(run, complete=complete, gate=config.gated)
 
 
@@ -132,7 +142,10 @@ def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> J
     changed = job.with_(LAST_OUTCOME=Outcome.INTERRUPTED, LAST_REASON=reason)
     if run.rc is not None:
         return changed  # it was stopped by one of us, which says nothing of the job
-    state = state_word(config, job.offset)
+    try:
+        state = state_word(config, job.offset)
+    except StateUnreadable:
+        return changed  # whether it got on cannot be told
     if state in ("unknown", "") or state != run.gidx:
         return changed.with_(INTERRUPTS=None, INTERRUPT_LOG=None)
     # Where its log began tells executions apart: a settlement that was cut off counts once.

@@ -14,9 +14,16 @@ from enum import Enum, auto
 from sagequeue import execution, predecessor, recovery, retry, runtime, settlement, vintage, worklog
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
-from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob
+from sagequeue.exceptions import (
+    Busy,
+    ConfigError,
+    IllegalEdge,
+    MalformedJob,
+    StateUnreadable,
+)
 from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState, Outcome, printable
+from sagequeue.later import Later
 from sagequeue.owner import Lock, LockWaiter, read_owner, try_lock, write_owner
 from sagequeue.runtime import Descriptors, Marks
 from sagequeue.spool import Spool
@@ -67,6 +74,11 @@ class Worker:
         vintage.note(held, noted)
         self.signals = Signals(hand_over=True)
         self.candidates = Candidates(self.spool)
+        # Running jobs whose result waits for a state file that cannot be read, and the seconds
+        # after which each is tried again.
+        self.unsettled, self.pauses = Later(), dict[str, float]()
+        # What was said last of each job that cannot be claimed.
+        self.told: dict[str, str] = {}
         # Kept open: closing an inotify instance takes the kernel 10 ms and more.
         self.gate_watch = Watch(config.stop_file_host.parent, goes=True)
 
@@ -99,13 +111,20 @@ class Worker:
             if self.signals.drain or turn is Turn.GO_ON:
                 continue  # the signal may have ended a wait within the turn, and would end no other
             if turn is Turn.IDLE:
-                self.signals.wait(None, self.candidates.watch, polling=self.config.sleep_empty)
+                self.signals.wait(
+                    self.soonest(), self.candidates.watch, polling=self.config.sleep_empty
+                )
             elif turn is Turn.GATED:
                 self.wait_for_gate()
             else:
                 watched = (self.candidates.watch,) if turn is Turn.BUSY else ()
-                self.signals.wait(pause, *watched, polling=pause)
+                self.signals.wait(min(pause, self.soonest()), *watched, polling=pause)
                 pause = min(2 * pause, LAST_PAUSE)
+
+    def soonest(self) -> float:
+        """Seconds until something is due that no watch tells of."""
+        known = (self.unsettled.soonest(),)
+        return min((s for s in known if s is not None), default=SAFETY_SECONDS)
 
     def say(self, text: str) -> None:
         """A line for whoever runs the worker."""
@@ -130,6 +149,7 @@ class Worker:
     def run_once(self) -> Turn:
         """Claim one job and see it through, or say why there is none to be had."""
         self.reap()
+        self.settle_again()
         self.gate_watch.take()  # a gate that came and went before this is of no account
         if self.config.gated:
             return Turn.GATED
@@ -183,16 +203,17 @@ class Worker:
         record_file = self.spool.result_file(name)
         with contextlib.ExitStack() as stack:
             try:
+                gidx = settlement.state_word(self.config, job.offset)
                 log = worklog.begin(self.config, job.offset)
                 stack.callback(os.close, log)
                 self.spool.claimable(lock)
-                gidx = settlement.state_word(self.config, job.offset)
                 word = execution.begin(record_file, self.number, os.fstat(log).st_size, gidx)
                 record = os.open(record_file, _APPEND)
                 stack.callback(os.close, record)
-            except OSError as error:
+            except (OSError, StateUnreadable) as error:
                 self.put_aside(name, error)
                 return None
+            self.told.pop(name, None)
             self.spool.claim(lock)
             self.own(name)
             if self.config.gated or self.signals.drain:
@@ -201,11 +222,13 @@ class Worker:
             launched = self.launch(lock, job, word, Descriptors(lock.fd, log, record))
             return word if launched else None
 
-    def put_aside(self, name: str, error: OSError) -> None:
+    def put_aside(self, name: str, error: OSError | StateUnreadable) -> None:
         """Leave a job whose own files are at fault; raises what is wrong with every job."""
-        if error.errno in _EVERYBODYS:
+        if isinstance(error, OSError) and error.errno in _EVERYBODYS:
             raise error
-        self.say(f"{name} cannot be claimed: {error}; going on with the others")
+        if self.told.get(name) != str(error):
+            self.told[name] = str(error)
+            self.say(f"{name} cannot be claimed: {error}; going on with the others")
         self.candidates.put_aside(name)
 
     def launch(self, lock: Lock, job: Job, word: str, given: Descriptors) -> bool:
@@ -226,6 +249,7 @@ class Worker:
     def attend(self, name: str, word: str | None) -> Turn:
         """Wait until nothing of the execution of that word holds the job's lock, then settle it."""
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
+        self.pauses.pop(name, None)
         waiting = LockWaiter(mark)
         gate, noted, looked = self.config.stop_file_host, False, time.monotonic()
         wait = functools.partial(self.signals.wait, None, waiting.event, self.gate_watch)
@@ -257,26 +281,50 @@ class Worker:
             waiting.give_up()  # or the lock would be this process's for ever
             raise
         with waiting.taken() as lock:
-            if not self.spool.lies(JobState.RUNNING, name):
-                return Turn.GO_ON  # recovery was quicker
-            try:
-                settled = settlement.settle(self.spool, lock, name)
-            except IllegalEdge:
-                # Somebody copied files. Without an owner recovery tells of it until it is mended.
-                self.spool.owner_file(name).unlink(missing_ok=True)
-                raise
-            self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
-            if settled.state is JobState.FAILED and retry.at_once(settled.reason):
-                recovery.failed(self.spool, lock, name)
+            return self.settle(lock, name)
+
+    def settle(self, lock: Lock, name: str) -> Turn:
+        """Settle a job whose execution has ended, or have it settled when that can be done."""
+        if not self.spool.lies(JobState.RUNNING, name):
+            return Turn.GO_ON  # recovery was quicker
+        try:
+            settled = settlement.settle(self.spool, lock, name)
+        except IllegalEdge:
+            # Somebody copied files. Without an owner recovery tells of it until it is mended.
+            self.spool.owner_file(name).unlink(missing_ok=True)
+            raise
+        except StateUnreadable as error:
+            if name not in self.pauses:
+                self.say(f"{name} stays in running/, with its result: {error}; trying again")
+            seconds = self.pauses.setdefault(name, _FIRST_PAUSE)
+            self.unsettled.put(name, seconds)
+            self.pauses[name] = min(2 * seconds, LAST_PAUSE)
+            return Turn.GO_ON
+        self.pauses.pop(name, None)
+        self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
+        if settled.state is JobState.FAILED and retry.at_once(settled.reason):
+            recovery.failed(self.spool, lock, name)
         if settled.started:
             return Turn.GO_ON
         self.outage = ""
         return Turn.UNAVAILABLE
 
+    def settle_again(self) -> None:
+        """Try again to settle the jobs whose state files could not be read."""
+        for name in self.unsettled.take():
+            if (lock := self.spool.lock(name)) is None:
+                # Recovery is at it, or it is solved anew.
+                if self.spool.lies(JobState.RUNNING, name):
+                    self.unsettled.put(name, LAST_PAUSE)
+                continue
+            with lock:
+                if (run := execution.read(self.spool.result_file(name))) and run.rc is not None:
+                    self.settle(lock, name)
+
     def wait_for_gate(self) -> None:
-        """Return when the stop gate is gone, or at a signal."""
-        while self.config.gated and not self.signals.drain:
-            self.signals.wait(None, self.gate_watch, polling=self.config.sleep_empty)
+        """Return when the stop gate is gone, when a job is to be settled, or at a signal."""
+        while self.config.gated and not self.signals.drain and self.unsettled.soonest() != 0:
+            self.signals.wait(self.soonest(), self.gate_watch, polling=self.config.sleep_empty)
             self.gate_watch.take()
 
     def reap(self) -> None:

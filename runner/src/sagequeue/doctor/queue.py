@@ -188,6 +188,26 @@ def files(patient: Patient) -> Iterator[Finding]:
         yield ok("no job is malformed or held")
 
 
+def state_files(patient: Patient) -> Iterator[Finding]:
+    """The state file of every unfinished job can be read."""
+    if (spool := queue(patient)) is None:
+        return
+    settings, troubles = spool.config, dict[int, str]()
+    for offset in range(settings.stride):
+        name = jobs.job_name(settings.jobset, offset)
+        if (trouble := settings.state_trouble(offset)) and not spool.lies(JobState.DONE, name):
+            troubles[offset] = trouble
+    if not troubles:
+        yield ok("the state files can be read")
+        return
+    (offset, trouble), count = next(iter(troubles.items())), len(troubles)
+    yield warn(
+        f"state_unreadable: {trouble}. Its job is neither started nor settled before it can be read"
+        + (f"; {count} state files are like this" if count > 1 else ""),
+        f"namei -l {quoted(str(settings.state_file(offset)))}",
+    )
+
+
 def _held(spool: Spool, job: Job) -> bool:
     decision = retry.decide(job, spool.config.max_failed_retries)
     return decision.verdict is retry.Verdict.HOLD
@@ -202,4 +222,4 @@ def _anew(patient: Patient, spool: Spool, state: JobState, name: str) -> str:
     return f"{remove} && {patient.sagequeue(f'enqueue --offset {offset}')}"
 
 
-CHECKS = (env_file, directories, workload, gate, owners, duplicates, files)
+CHECKS = (env_file, directories, workload, gate, owners, duplicates, files, state_files)
