@@ -1,10 +1,11 @@
 """Why one job is where it is, and what happens next and when, as sentences. It only looks."""
 
+import math
 import os
 import re
 from collections.abc import Iterator
 
-from sagequeue import attendance, config, jobs, retry, runtime, schedule
+from sagequeue import attendance, backoff, config, jobs, retry, runtime, schedule
 from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -150,7 +151,10 @@ def _pending(spool: Spool, job: Job) -> Iterator[str]:
     busy = [f"{number} (at offset {at[number]})" for number in workers if number in at]
     if len(busy) < len(workers):
         free = [number for number in workers if number not in at]
-        yield f"Next: {'at once' if before == 0 else 'soon'}, worker {' or '.join(free)} is free."
+        when = "at once" if before == 0 else "soon"
+        if left := backoff.left(job):
+            when = f"in {math.ceil(left)} s"
+        yield f"Next: {when}, worker {' or '.join(free)} is free."
     else:
         first = f", after the {before} lower offset{'s'[: before != 1]}" if before else ""
         yield f"Next: a worker that is through with its job claims it{first}: {', '.join(busy)}."
@@ -166,8 +170,12 @@ def _before(settings: Config, job: Job) -> Iterator[str]:
         )
     elif job.last_reason:
         count = job.count("INTERRUPTS")
-        more = f", {count} of {MAX_INTERRUPTS} times in a row before it is held" if count else ""
+        most = f" of {MAX_INTERRUPTS}" if settings.state_file_host else ""
+        end = " before it is held" if most else ""
+        more = f", {count}{most} times in a row{end}" if count else ""
         yield f"It was given back: {why}{more}."
+    if note := backoff.note(job):
+        yield f"It {note}."
 
 
 def _done(spool: Spool, job: Job) -> Iterator[str]:

@@ -36,6 +36,9 @@ class Outcome(StrEnum):
     FOUND = "found"
 
 
+_WAITS = ("INTERRUPTS", "INTERRUPT_RUN", "INTERRUPT_LOG", "NOT_BEFORE", "NOT_BEFORE_BOOT")
+"""What is noted of executions that came to nothing, INTERRUPT_LOG by an older release."""
+
 RETRY = "retry"
 """LAST_OUTCOME of a job that was given back to pending after its own failure."""
 
@@ -100,6 +103,10 @@ class Job:
         for key in (key for key, value in changes.items() if value is None):
             merged.pop(key, None)
         return replace(self, extra=merged)
+
+    def without_waits(self) -> "Job":
+        """A copy that no execution in the past keeps from being claimed, or counts against."""
+        return self.with_(**dict.fromkeys(_WAITS))
 
     def render(self) -> str:
         """The job file's text."""

@@ -160,7 +160,7 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
             # Its worker may have had the lock first and settled it; that is as good.
             if spool.lies(JobState.RUNNING, name):
                 try:
-                    settlement.settle(spool, lock, name)
+                    settlement.settle(spool, lock, name, by_hand=True)
                 except StateUnreadable as error:
                     tell(f"{name} stays in running/, with its result: {error}")
                     continue

@@ -189,7 +189,7 @@ def process(pid: int) -> Process | None:
     fields = stat.rpartition(")")[2].split()
     if fields[0] in ("Z", "X"):
         return None
-    return Process(pid, fields[19], _boot_id())
+    return Process(pid, fields[19], boot_id())
 
 
 @functools.cache
@@ -200,7 +200,8 @@ def _myself(pid: int) -> Process:
 
 
 @functools.cache
-def _boot_id() -> str:
+def boot_id() -> str:
+    """What tells this boot of the machine from every other one."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 

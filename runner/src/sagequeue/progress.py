@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagequeue import findings, regular, retry
+from sagequeue import backoff, findings, regular, retry
 from sagequeue import tally as tallies
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt, StateUnreadable
@@ -159,7 +159,7 @@ def _partition(
         held=held,
         reason=reason or malformed or _reason(state, job),
         log=str(config.log_file(offset)),
-        note=note,
+        note=note or (backoff.note(job) if job and state is JobState.PENDING else ""),
     )
 
 

@@ -7,7 +7,7 @@ recovery. Each step can be done again, so a settlement that was cut off is simpl
 import os
 from dataclasses import dataclass
 
-from sagequeue import durable, execution, findings, jobs
+from sagequeue import backoff, durable, execution, findings, jobs
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt, StateUnreadable
 from sagequeue.execution import Execution
@@ -48,8 +48,11 @@ def log_line(config: Config, offset: int, worker: object, word: str, **pairs: ob
         file.write(line.encode("utf-8"))
 
 
-def settle(spool: Spool, lock: Lock, name: str) -> Settled:
+def settle(spool: Spool, lock: Lock, name: str, *, by_hand: bool = False) -> Settled:
     """Finish a running job whose lock we got, by the record of its last execution.
+
+    With `by_hand` somebody asked for the job to go back to pending: it does so without a wait, and
+    no interruption is counted.
 
     OSError (a full disk, say) and StateUnreadable leave the job running, with its record, to be
     settled again.
@@ -78,13 +81,15 @@ def settle(spool: Spool, lock: Lock, name: str) -> Settled:
     word = _WORDS.get(outcome, outcome)
     log_line(config, job.offset, run.worker, word, job=name, rc=run.rc, reason=reason)
     if outcome is Outcome.INTERRUPTED:
-        job = _count_interrupt(config, job, run, reason)
+        job = _count_interrupt(
+            config, job.without_waits() if by_hand else job, run, reason, by_hand
+        )
         if job.last_reason == NO_PROGRESS:
             spool.hold(lock, job)
             return Settled(outcome, NO_PROGRESS, JobState.FAILED, found)
         spool.interrupt(lock, job)
         return Settled(outcome, reason, JobState.PENDING, found)
-    job = job.with_(INTERRUPTS=None, INTERRUPT_LOG=None)
+    job = job.without_waits()
     last = Outcome.FOUND if found else outcome
     if outcome is Outcome.DONE:
         spool.finish(lock, job, last)
@@ -137,19 +142,25 @@ def _judge(config: Config, job: Job, run: Execution) -> tuple[Outcome, str]:
     return execution.judge(run, complete=complete, gate=config.gated)
 
 
-def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> Job:
-    """The job with one interruption more in a row, or with none when its state file moved on."""
+def _count_interrupt(config: Config, job: Job, run: Execution, reason: str, by_hand: bool) -> Job:
+    """The job with one interruption more in a row, or with none when its state file moved on.
+
+    The more there are, the longer it waits; one that keeps a state file is held at last.
+    """
     changed = job.with_(LAST_OUTCOME=Outcome.INTERRUPTED, LAST_REASON=reason)
-    if run.rc is not None:
-        return changed  # it was stopped by one of us, which says nothing of the job
+    changed = backoff.wait(changed, 0)
+    if by_hand or run.stopped:
+        return changed  # it was ended by one of us, which says nothing of the job
     try:
         state = state_word(config, job.offset)
     except StateUnreadable:
         return changed  # whether it got on cannot be told
-    if state in ("unknown", "") or state != run.gidx:
-        return changed.with_(INTERRUPTS=None, INTERRUPT_LOG=None)
-    # Where its log began tells executions apart: a settlement that was cut off counts once.
-    this = str(run.log_start)
-    count = job.count("INTERRUPTS") + (job.extra.get("INTERRUPT_LOG") != this)
-    changed = changed.with_(INTERRUPTS=count, INTERRUPT_LOG=this)
-    return changed.with_(LAST_REASON=NO_PROGRESS) if count >= MAX_INTERRUPTS else changed
+    if config.state_file_host and run.gidx and state != run.gidx:
+        return changed.without_waits()
+    # The execution's own word: a settlement that was cut off counts once. A spoilt record has none.
+    this = run.word or None
+    count = job.count("INTERRUPTS") + (this is None or job.extra.get("INTERRUPT_RUN") != this)
+    changed = changed.with_(INTERRUPTS=count, INTERRUPT_RUN=this, INTERRUPT_LOG=None)
+    if count >= MAX_INTERRUPTS and config.state_file_host and run.gidx:
+        return changed.with_(LAST_REASON=NO_PROGRESS)
+    return backoff.wait(changed, backoff.seconds(count))

@@ -171,7 +171,7 @@ class Spool:
 
     def pause(self, lock: Lock, job: Job, outcome: Outcome) -> None:
         """F: running -> pending, because of the stop gate."""
-        changed = job.with_(LAST_OUTCOME=outcome, LAST_REASON="stop_gate", INTERRUPTS=None)
+        changed = job.without_waits().with_(LAST_OUTCOME=outcome, LAST_REASON="stop_gate")
         self._move(lock, JobState.RUNNING, JobState.PENDING, changed)
 
     def interrupt(self, lock: Lock, job: Job) -> None:
@@ -199,7 +199,7 @@ class Spool:
 
     def retry_by_hand(self, lock: Lock, job: Job, *, reset: bool) -> None:
         """K: failed -> pending by hand; ATTEMPTS stay unless `reset`."""
-        job = job.with_(LAST_RETRY_TS=jobs.now(), LAST_OUTCOME=RETRY, INTERRUPTS=None)
+        job = job.without_waits().with_(LAST_RETRY_TS=jobs.now(), LAST_OUTCOME=RETRY)
         self._move(
             lock, JobState.FAILED, JobState.PENDING, job.with_(ATTEMPTS=None) if reset else job
         )
@@ -208,9 +208,7 @@ class Spool:
         """L: done or failed -> pending, as a new job."""
         if state not in (JobState.DONE, JobState.FAILED):
             raise IllegalEdge(f"{job.name} is {state}: only done and failed jobs are done again")
-        fresh = job.with_(
-            ENQUEUED_AT=jobs.now(), ATTEMPTS=None, INTERRUPTS=None, LAST_RETRY_TS=None
-        )
+        fresh = job.without_waits().with_(ENQUEUED_AT=jobs.now(), ATTEMPTS=None, LAST_RETRY_TS=None)
         fresh = fresh.with_(LAST_OUTCOME=None, LAST_REASON=None, FINISHED_AT=None)
         self._move(lock, state, JobState.PENDING, fresh)
 

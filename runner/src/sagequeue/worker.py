@@ -11,7 +11,17 @@ import os
 import time
 from enum import Enum, auto
 
-from sagequeue import execution, predecessor, recovery, retry, runtime, settlement, vintage, worklog
+from sagequeue import (
+    backoff,
+    execution,
+    predecessor,
+    recovery,
+    retry,
+    runtime,
+    settlement,
+    vintage,
+    worklog,
+)
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -110,21 +120,19 @@ class Worker:
                 pause = _FIRST_PAUSE
             if self.signals.drain or turn is Turn.GO_ON:
                 continue  # the signal may have ended a wait within the turn, and would end no other
-            if turn is Turn.IDLE:
-                self.signals.wait(
-                    self.soonest(), self.candidates.watch, polling=self.config.sleep_empty
-                )
-            elif turn is Turn.GATED:
+            if turn is Turn.GATED:
                 self.wait_for_gate()
+                continue
+            soonest = _soonest(self.unsettled, self.candidates.later)
+            if turn is Turn.IDLE:
+                polling = self.config.sleep_empty
+                self.signals.wait(soonest, self.candidates.watch, polling=polling)
+                continue
+            if turn is Turn.BUSY:
+                self.signals.wait(min(pause, soonest), self.candidates.watch, polling=pause)
             else:
-                watched = (self.candidates.watch,) if turn is Turn.BUSY else ()
-                self.signals.wait(min(pause, self.soonest()), *watched, polling=pause)
-                pause = min(2 * pause, LAST_PAUSE)
-
-    def soonest(self) -> float:
-        """Seconds until something is due that no watch tells of."""
-        known = (self.unsettled.soonest(),)
-        return min((s for s in known if s is not None), default=SAFETY_SECONDS)
+                self.signals.wait(pause)
+            pause = min(2 * pause, LAST_PAUSE)
 
     def say(self, text: str) -> None:
         """A line for whoever runs the worker."""
@@ -173,7 +181,7 @@ class Worker:
                 stack.enter_context(lock)
                 word = self.start(lock, name)
                 if word is None:
-                    if self.candidates.is_aside(name):
+                    if self.candidates.is_away(name):
                         continue
                     return Turn.GO_ON
             # Closed here, the lock is the solver's alone: getting it again means it has ended.
@@ -199,6 +207,9 @@ class Worker:
         except MalformedJob as error:
             self.say(f"{name} goes to failed/, {error}")
             self.spool.reject(lock, JobState.PENDING)
+            return None
+        if left := backoff.left(job):
+            self.candidates.put_off(name, left)
             return None
         record_file = self.spool.result_file(name)
         with contextlib.ExitStack() as stack:
@@ -324,7 +335,8 @@ class Worker:
     def wait_for_gate(self) -> None:
         """Return when the stop gate is gone, when a job is to be settled, or at a signal."""
         while self.config.gated and not self.signals.drain and self.unsettled.soonest() != 0:
-            self.signals.wait(self.soonest(), self.gate_watch, polling=self.config.sleep_empty)
+            soonest = _soonest(self.unsettled)
+            self.signals.wait(soonest, self.gate_watch, polling=self.config.sleep_empty)
             self.gate_watch.take()
 
     def reap(self) -> None:
@@ -336,3 +348,9 @@ class Worker:
 
 def _word(run: Execution | None) -> str | None:
     return None if run is None else run.word
+
+
+def _soonest(*awaited: Later) -> float:
+    """Seconds until something is due that no watch tells of, a minute at most."""
+    known = [seconds for later in awaited if (seconds := later.soonest()) is not None]
+    return min([SAFETY_SECONDS, *known])
