@@ -20,7 +20,8 @@ def ran(rc: int | None, *, stopped: bool = False, gate_seen: bool = False) -> Ex
     [
         # no result came
         (ran(None), True, False, INTERRUPTED, "no_result"),
-        (ran(None, stopped=True), False, True, INTERRUPTED, "no_result"),
+        (ran(None, stopped=True), False, True, INTERRUPTED, "stopped"),
+        (ran(None, stopped=True), True, False, INTERRUPTED, "stopped"),
         (ran(None, gate_seen=True), False, True, INTERRUPTED, "no_result"),
         # 0, and the state file says that it is complete: nothing else matters
         (ran(0), True, False, DONE, ""),
@@ -176,3 +177,22 @@ def test_what_is_no_record_tells_nothing(tmp_path: Path, text: str) -> None:
 def test_a_record_that_is_not_there_is_told_from_one_that_cannot_be_read(tmp_path: Path) -> None:
     assert execution.read(tmp_path / "r") is None
     assert execution.read(tmp_path) == UNKNOWN
+
+
+def test_a_stop_is_noted_in_the_record_of_that_execution_and_of_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    execution.begin(path, 2, 17, "4")
+    first = execution.read(path)
+    assert first is not None
+    execution.note_stop(path, first)
+    run = execution.read(path)
+    assert run is not None
+    assert run.stopped
+    execution.begin(path, 2, 17, "4")
+    before = path.read_bytes()
+    execution.note_stop(path, first)
+    execution.note_stop(path, UNKNOWN)
+    assert path.read_bytes() == before
+    path.unlink()
+    execution.note_stop(path, first)
+    assert not path.exists()

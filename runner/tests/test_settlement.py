@@ -281,8 +281,8 @@ def test_what_follows_interruptions_and_is_none_ends_the_wait(
     assert backoff.left(spool.read(state, "demo_off0")) == 0
 
 
-def test_what_is_given_back_by_hand_neither_waits_nor_counts(run: Run, spool: Spool) -> None:
-    for _ in range(4):
+def test_what_is_given_back_by_hand_does_not_wait(run: Run, spool: Spool) -> None:
+    for _ in range(3):
         run("PID=1\n")
     spool.file(PENDING, "demo_off0").rename(spool.file(RUNNING, "demo_off0"))
     execution.begin(spool.result_file("demo_off0"), 1, 0, "-1")
@@ -293,7 +293,7 @@ def test_what_is_given_back_by_hand_neither_waits_nor_counts(run: Run, spool: Sp
     with lock:
         settled = settle(spool, lock, "demo_off0", by_hand=True)
     assert (settled.state, waits(spool)) == (PENDING, 0)
-    assert spool.read(PENDING, "demo_off0").count("INTERRUPTS") == 0
+    assert spool.read(PENDING, "demo_off0").count("INTERRUPTS") == 4
 
 
 def test_a_settlement_that_is_cut_off_counts_its_interruption_once(

@@ -68,6 +68,20 @@ def begin(path: Path, worker: int, log_start: int, gidx: str) -> str:
     return word
 
 
+def note_stop(path: Path, run: Execution) -> None:
+    """Note in the record of that execution, and of no later one, that one of us ends it.
+
+    It may be ended so hard that its wrapper cannot say so.
+    """
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+        try:
+            if f"EXECUTION={run.word}\n".encode() in os.pread(fd, 4096, 0):
+                os.write(fd, b"STOPPED=1\n")
+        finally:
+            os.close(fd)
+
+
 def note_gate(path: Path) -> None:
     """Put down that the stop gate was there during this execution, if there is one."""
     with contextlib.suppress(FileNotFoundError):
@@ -117,7 +131,7 @@ def judge(run: Execution, *, complete: bool | None, gate: bool) -> tuple[Outcome
     stop gate is there now.
     """
     if run.rc is None:
-        return Outcome.INTERRUPTED, "no_result"
+        return Outcome.INTERRUPTED, "stopped" if run.stopped else "no_result"
     if run.rc == 0 and complete:
         return Outcome.DONE, ""
     if run.stopped:

@@ -143,20 +143,12 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
     solvers = runtime.for_config(config)
     requeued = 0
     for name in sorted(spool.names(JobState.RUNNING)):
-        run = execution.read(spool.result_file(name))
-        waiting = LockWaiter(spool.lock_file(name))
-        while not waiting.over:
-            now = execution.read(spool.result_file(name))
-            if run is not None and now is not None and now.word != run.word:
-                break  # its worker settled it, and it was claimed again meanwhile
-            runtime.end_solver(solvers, spool.lock_file(name), now)
-            waiting.join(LockWaiter.AGAIN)
-        if not waiting.over:
-            waiting.give_up()
+        lock = spool.lock(name) or _end(spool, solvers, name)
+        if lock is None:
             tell(f"{name} was given back, and claimed again")
             requeued += 1
             continue
-        with waiting.taken() as lock, contextlib.suppress(IllegalEdge):
+        with lock, contextlib.suppress(IllegalEdge):
             # Its worker may have had the lock first and settled it; that is as good.
             if spool.lies(JobState.RUNNING, name):
                 try:
@@ -168,6 +160,23 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
         tell(f"{name} is {where}")
         requeued += 1
     tell(f"requeued={requeued}")
+
+
+def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> Lock | None:
+    """End what holds a running job's lock; the lock, None if the job is solved anew meanwhile."""
+    record = spool.result_file(name)
+    run = execution.read(record)
+    waiting = LockWaiter(spool.lock_file(name))
+    while not waiting.over:
+        now = execution.read(record)
+        if run is not None and now is not None and now.word != run.word:
+            waiting.give_up()  # its worker settled it, and it was claimed again
+            return None
+        if now is not None and not now.stopped:
+            execution.note_stop(record, now)
+        runtime.end_solver(solvers, spool.lock_file(name), now)
+        waiting.join(LockWaiter.AGAIN)
+    return waiting.taken()
 
 
 def request_stop(config: Config, reason: str, *, tell: Tell) -> None:

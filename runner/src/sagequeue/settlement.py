@@ -51,8 +51,7 @@ def log_line(config: Config, offset: int, worker: object, word: str, **pairs: ob
 def settle(spool: Spool, lock: Lock, name: str, *, by_hand: bool = False) -> Settled:
     """Finish a running job whose lock we got, by the record of its last execution.
 
-    With `by_hand` somebody asked for the job to go back to pending: it does so without a wait, and
-    no interruption is counted.
+    With `by_hand` a person asked for it: the job does not wait before it is claimed again.
 
     OSError (a full disk, say) and StateUnreadable leave the job running, with its record, to be
     settled again.
@@ -81,9 +80,9 @@ def settle(spool: Spool, lock: Lock, name: str, *, by_hand: bool = False) -> Set
     word = _WORDS.get(outcome, outcome)
     log_line(config, job.offset, run.worker, word, job=name, rc=run.rc, reason=reason)
     if outcome is Outcome.INTERRUPTED:
-        job = _count_interrupt(
-            config, job.without_waits() if by_hand else job, run, reason, by_hand
-        )
+        job = _count_interrupt(config, job, run, reason)
+        if by_hand:
+            job = backoff.wait(job, 0)
         if job.last_reason == NO_PROGRESS:
             spool.hold(lock, job)
             return Settled(outcome, NO_PROGRESS, JobState.FAILED, found)
@@ -142,14 +141,14 @@ def _judge(config: Config, job: Job, run: Execution) -> tuple[Outcome, str]:
     return execution.judge(run, complete=complete, gate=config.gated)
 
 
-def _count_interrupt(config: Config, job: Job, run: Execution, reason: str, by_hand: bool) -> Job:
+def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> Job:
     """The job with one interruption more in a row, or with none when its state file moved on.
 
     The more there are, the longer it waits; one that keeps a state file is held at last.
     """
     changed = job.with_(LAST_OUTCOME=Outcome.INTERRUPTED, LAST_REASON=reason)
     changed = backoff.wait(changed, 0)
-    if by_hand or run.stopped:
+    if run.stopped:
         return changed  # it was ended by one of us, which says nothing of the job
     try:
         state = state_word(config, job.offset)

@@ -281,6 +281,8 @@ class Worker:
                         execution.note_gate(record)
                         noted = True
                 if self.signals.stop:
+                    if run is not None and not run.stopped:
+                        execution.note_stop(record, run)
                     runtime.end_solver(self.runtime, mark, run)
                     waiting.join(LockWaiter.AGAIN)
                 elif self.signals.leave:

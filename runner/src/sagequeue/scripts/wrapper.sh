@@ -21,7 +21,7 @@ strays() {
 child='' stopped='' seen=''
 end() {
     stopped=1 seen=1
-    # Before it leads its own group it is still one process.
+    # Before it leads its own group it is still one process. Without a child see `unless_stopped`.
     [ -z "$child" ] || kill -s TERM -- "-$child" 2>/dev/null || kill -s TERM "$child" 2>/dev/null
 }
 trap end TERM INT HUP
@@ -56,24 +56,45 @@ marked() {
     { echo 800 >/proc/self/oom_score_adj; } 2>/dev/null
     SAGEQUEUE_JOB=$mark SAGEQUEUE_EXECUTION=$execution exec "$@"
 }
+# Wait for the child; its exit status is `status` then.
+reap() {
+    [ -z "$stopped" ] || end # the signal came before there was a child
+    wait "$child"
+    status=$?
+    # A signal ends `wait` early: wait again. 127 says that the child was waited for already.
+    while [ -n "$seen" ]; do
+        seen=''
+        wait "$child"
+        again=$?
+        [ "$again" -eq 127 ] || status=$again
+    done
+}
+clean() {
+    [ -z "$link" ] || rm -f -- "$link" "$link.py"
+}
+# A stop before the workload begins: it does not begin, and the record says that it was a stop.
+unless_stopped() {
+    [ -n "$stopped" ] || return 0
+    clean
+    printf 'STOPPED=1\n' >&5
+    exit
+}
 if [ -n "$link" ]; then
+    unless_stopped
     rm -f -- "$link.py"
-    ln -sfn -- "$script" "$link" && (marked "$1" -preparse "$link" 3>&- 4>&- 5>&-) &&
-        [ -f "$link.py" ] || exit
+    ln -sfn -- "$script" "$link" || exit
+    marked setsid "$1" -preparse "$link" 3>&- 4>&- 5>&- &
+    child=$!
+    reap
+    kill -s KILL -- "-$child" 2>/dev/null
+    child=''
+    unless_stopped
+    [ "$status" -eq 0 ] && [ -f "$link.py" ] || exit
 fi
+unless_stopped
 marked setsid "$@" 4>&- 5>&- &
 child=$!
-[ -z "$stopped" ] || end
-
-wait "$child"
-status=$?
-# A signal ends `wait` early: wait again. 127 says that the child was waited for already.
-while [ -n "$seen" ]; do
-    seen=''
-    wait "$child"
-    again=$?
-    [ "$again" -eq 127 ] || status=$again
-done
+reap
 gated=''
 { [ ! -e "$gate" ] && [ ! -L "$gate" ]; } || gated=1
 
@@ -86,7 +107,7 @@ do
     kill -s KILL $pids 2>/dev/null
     sleep 0.05
 done
-[ -z "$link" ] || rm -f -- "$link" "$link.py"
+clean
 [ "$status" -ne 137 ] || [ "$(kills)" = "$before" ] || printf 'OOM=1\n' >&5
 printf '%s%sRC=%s\n' "${stopped:+STOPPED=1
 }" "${gated:+GATE=1
