@@ -1,5 +1,6 @@
 """The record of one execution: what can be read of it, and what it means."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,19 +79,50 @@ def write(path: Path, text: str) -> Path:
 def test_a_record_grows_from_its_head_to_its_result(tmp_path: Path) -> None:
     path = tmp_path / "demo_off0.result"
     word = execution.begin(path, 2, 17, "4")
-    assert execution.read(path) == Execution("2", word, 17, "4", None, None, False, False)
+    head = Execution("2", word, 17, "4", None, None, False, False, format=2)
+    assert execution.read(path) == head
+    assert not head.started
     with open(path, "a") as file:
         file.write("PID=4711\n")
         file.flush()
-        assert execution.read(path) == Execution("2", word, 17, "4", 4711, None, False, False)
+        preparsing = replace(head, wrapper=4711)
+        assert execution.read(path) == preparsing
+        assert not preparsing.started
+        file.write("RUN=1\n")
+        file.flush()
+        running = replace(preparsing, run=True)
+        assert execution.read(path) == running
+        assert running.started
         file.write("STOPPED=1\nRC=143\n")
-    assert execution.read(path) == Execution("2", word, 17, "4", 4711, 143, True, False)
+    assert execution.read(path) == replace(running, stopped=True, rc=143)
+
+
+def test_a_record_of_an_older_release_began_with_its_wrapper(tmp_path: Path) -> None:
+    run = execution.read(write(tmp_path / "r", HEAD))
+    assert run is not None
+    assert not run.started
+    run = execution.read(write(tmp_path / "r", HEAD + "PID=4711\n"))
+    assert run is not None
+    assert run.started
+
+
+@pytest.mark.parametrize("number", ["2", "3"])
+def test_a_result_tells_that_it_was_started_whatever_else_was_lost(
+    tmp_path: Path, number: str
+) -> None:
+    run = execution.read(write(tmp_path / "r", f"FORMAT={number}\n{HEAD}RC=0\n"))
+    assert run is not None
+    assert run.started
+
+
+def test_a_record_that_cannot_be_read_may_have_been_started() -> None:
+    assert UNKNOWN.started
 
 
 def test_a_new_head_takes_the_place_of_all_that_was_there(tmp_path: Path) -> None:
     path = write(tmp_path / "r", HEAD + "PID=1\nSTOPPED=1\nGATE=1\nRC=143\n")
     word = execution.begin(path, 5, 99, "4")
-    assert execution.read(path) == Execution("5", word, 99, "4", None, None, False, False)
+    assert execution.read(path) == Execution("5", word, 99, "4", None, None, False, False, format=2)
 
 
 @pytest.mark.parametrize("after", ["", "PID=4711\n", "PID=4711\nRC=0\n"])

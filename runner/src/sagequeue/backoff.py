@@ -23,6 +23,14 @@ def seconds(times: int) -> float:
     return min(LONGEST, FIRST * 2.0 ** min(times - 2, 30)) if times > 1 else 0.0
 
 
+def before_a_start(times: int) -> float:
+    """The same after attempts that did not come to start the workload.
+
+    It is shorter, since what kept all jobs from being started may have passed.
+    """
+    return min(60.0, seconds(times))
+
+
 def wait(job: Job, length: float) -> Job:
     """The job with a wait of so many seconds from now on, or with none."""
     if not length:
@@ -46,9 +54,11 @@ def note(job: Job) -> str:
     """For people: how long the job still waits and why; empty if it may be claimed."""
     if not (more := left(job)):
         return ""
-    times = job.count("INTERRUPTS")
+    times, what = job.count("INTERRUPTS"), "it came to nothing"
+    if started := job.count("NOT_STARTED"):
+        times, what = started, "it could not be started"
     return (
-        f"waits {math.ceil(more)} s more before it is claimed again, since it came to nothing "
+        f"waits {math.ceil(more)} s more before it is claimed again, since {what} "
         f"{times} times in a row"
     )
 

@@ -19,8 +19,12 @@ from sagequeue.jobs import Outcome, now
 # Linux has the signals 1 to 64; a shell gives 128 + n for signal n.
 LAST_SIGNAL = 64
 
-LACKS = ("no_directory", "no_script", "no_program")
-"""What keeps the wrapper from starting anything."""
+NOT_PREPARSED = "not_preparsed"
+LACKS = ("no_directory", "no_script", "no_program", NOT_PREPARSED)
+"""What keeps the wrapper from starting the workload."""
+
+FORMAT = 2
+"""The format of the records that we write. Since 2 the wrapper tells when the workload starts."""
 
 _RC = re.compile(r"[0-9]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -38,7 +42,8 @@ class Execution:
     workload's exit status as a shell gives it (128 + n for signal n from 1 to 64, which a workload
     may also have exited with; None: no result came),
     `stopped` whether one of us ended it, `oom` whether the kernel killed for want of memory then,
-    `lacks` a word of `LACKS` for what it could not be started without.
+    `lacks` a word of `LACKS` for what it could not be started without, `run` whether the wrapper
+    told that it starts the workload, as it does since `format` 2.
     """
 
     worker: str
@@ -51,6 +56,15 @@ class Execution:
     gate_seen: bool
     oom: bool = False
     lacks: str = ""
+    format: int = 1
+    run: bool = False
+
+    @property
+    def started(self) -> bool:
+        """Whether the workload was started, or may have been."""
+        if self.rc is not None:
+            return True
+        return self.run if self.format >= 2 else self.wrapper is not None
 
 
 UNKNOWN = Execution("-", "", 0, "", 0, None, stopped=False, gate_seen=False)
@@ -63,7 +77,7 @@ def begin(path: Path, worker: int, log_start: int, gidx: str) -> str:
     For good, before the claim: an old result must not come back to decide a new execution.
     """
     word = secrets.token_hex(8)
-    head = {"WORKER": str(worker), "EXECUTION": word, "STARTED": now()}
+    head = {"FORMAT": str(FORMAT), "WORKER": str(worker), "EXECUTION": word, "STARTED": now()}
     durable.replace(path, keyvalue.render({**head, "LOG_START": str(log_start), "GIDX": gidx}))
     return word
 
@@ -111,6 +125,8 @@ def read(path: Path) -> Execution | None:
             gate_seen="GATE" in values,
             oom="OOM" in values,
             lacks=values.get("LACKS", "") if values.get("LACKS") in LACKS else "",
+            format=_whole(values.get("FORMAT", "1")),
+            run="RUN" in values,
         )
     except FileNotFoundError:
         return None

@@ -169,11 +169,13 @@ def _before(settings: Config, job: Job) -> Iterator[str]:
             f"{settings.max_failed_retries} times."
         )
     elif job.last_reason:
-        count = job.count("INTERRUPTS")
+        count = 0 if job.count("NOT_STARTED") else job.count("INTERRUPTS")
         most = f" of {MAX_INTERRUPTS}" if settings.state_file_host else ""
         end = " before it is held" if most else ""
         more = f", {count}{most} times in a row{end}" if count else ""
         yield f"It was given back: {why}{more}."
+    if error := job.extra.get("LAST_ERROR"):
+        yield f"The last that was printed then: {jobs.printable(error)}"
     if note := backoff.note(job):
         yield f"It {note}."
 

@@ -159,8 +159,13 @@ def _partition(
         held=held,
         reason=reason or malformed or _reason(state, job),
         log=str(config.log_file(offset)),
-        note=note or (backoff.note(job) if job and state is JobState.PENDING else ""),
+        note=note or (_waits(job) if job and state is JobState.PENDING else ""),
     )
+
+
+def _waits(job: Job) -> str:
+    """What was printed when the pending job could not be started, and how long it waits."""
+    return "; ".join(filter(None, (job.extra.get("LAST_ERROR"), backoff.note(job))))
 
 
 def _job(spool: Spool, state: JobState | None, name: str) -> tuple[Job | None, str]:

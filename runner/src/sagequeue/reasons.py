@@ -18,6 +18,8 @@ SENTENCES = {
     "workers go on by themselves",
     "no_program": "its interpreter (SAGE_BIN) was not found where it is to run; see `sagequeue "
     "doctor`",
+    "not_preparsed": "Sage's preparser failed, so the workload was not started and nothing is held "
+    "against the job; its log has what the preparser printed",
     "out_of_memory": "the kernel killed it for want of memory; give it more memory, or have fewer "
     "workers (WORKERS) share what there is",
     "incomplete": "the workload ended with exit status 0, but its state file says that cases are "

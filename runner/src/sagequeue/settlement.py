@@ -7,7 +7,7 @@ recovery. Each step can be done again, so a settlement that was cut off is simpl
 import os
 from dataclasses import dataclass
 
-from sagequeue import backoff, durable, execution, findings, jobs
+from sagequeue import backoff, durable, execution, findings, joblog, jobs
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt, StateUnreadable
 from sagequeue.execution import Execution
@@ -68,12 +68,12 @@ def settle(spool: Spool, lock: Lock, name: str, *, by_hand: bool = False) -> Set
     except MalformedJob as error:
         spool.reject(lock, JobState.RUNNING)
         return Settled(Outcome.FAILED, error.reason, JobState.FAILED, found)
-    if run is None or (run.wrapper is None and run.rc is None):
-        reason = (run.lacks if run else "") or NOT_STARTED
+    if run is None or not run.started:
+        reason = _not_started(run)
+        changed = _count_start(config, job, run, reason)
         if run is not None:
             log_line(config, job.offset, run.worker, Outcome.INTERRUPTED, job=name, reason=reason)
-        # Why is for people, who see it while it is pending; nothing else of the job changes.
-        spool.release(lock, job.with_(LAST_REASON=reason) if reason in execution.LACKS else None)
+        spool.release(lock, backoff.wait(changed, 0) if changed and by_hand else changed)
         return Settled(Outcome.INTERRUPTED, reason, JobState.PENDING, found, started=False)
 
     outcome, reason = _judge(config, job, run)
@@ -141,13 +141,37 @@ def _judge(config: Config, job: Job, run: Execution) -> tuple[Outcome, str]:
     return execution.judge(run, complete=complete, gate=config.gated)
 
 
+def _not_started(run: Execution | None) -> str:
+    """Why the workload was not started, in a word."""
+    if run is None:
+        return NOT_STARTED
+    return "stopped" if run.stopped else run.lacks or NOT_STARTED
+
+
+def _count_start(config: Config, job: Job, run: Execution | None, reason: str) -> Job | None:
+    """The job whose workload was not started, saying why; None if it goes back as it was.
+
+    Nothing is held against it. Was the wrapper at work already, the job waits, the longer the more
+    often: the next attempt may take seconds, too, and another job may be luckier.
+    """
+    if run is None or (reason == NOT_STARTED and run.wrapper is None):
+        return None
+    changed = job.with_(LAST_REASON=reason, LAST_ERROR=None)
+    if run.stopped or run.wrapper is None:
+        return backoff.wait(changed, 0)
+    if reason == execution.NOT_PREPARSED:
+        changed = changed.with_(LAST_ERROR=joblog.last_words(config.log_file(job.offset)) or None)
+    count = job.count("NOT_STARTED") + 1
+    return backoff.wait(changed.with_(NOT_STARTED=count), backoff.before_a_start(count))
+
+
 def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> Job:
     """The job with one interruption more in a row, or with none when its state file moved on.
 
     The more there are, the longer it waits; one that keeps a state file is held at last.
     """
     changed = job.with_(LAST_OUTCOME=Outcome.INTERRUPTED, LAST_REASON=reason)
-    changed = backoff.wait(changed, 0)
+    changed = backoff.wait(changed.with_(NOT_STARTED=None, LAST_ERROR=None), 0)
     if run.stopped:
         return changed  # it was ended by one of us, which says nothing of the job
     try:

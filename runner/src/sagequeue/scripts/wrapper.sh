@@ -26,8 +26,8 @@ end() {
 }
 trap end TERM INT HUP
 
-# What is wrong up to here is wrong with the machine: without its process id in the record nothing
-# was started, and nothing is held against the job.
+# What is wrong before the workload starts, RUN=1 in the record, is wrong with the machine: nothing
+# is held against the job.
 lacks() {
     echo "sagequeue: $2"
     printf 'LACKS=%s\n' "$1" >&5
@@ -79,19 +79,27 @@ unless_stopped() {
     printf 'STOPPED=1\n' >&5
     exit
 }
+# What fails before the workload starts is the machine's fault, or every job's: nothing is counted.
+not_preparsed() {
+    clean
+    lacks not_preparsed "$1"
+}
 if [ -n "$link" ]; then
     unless_stopped
     rm -f -- "$link.py"
-    ln -sfn -- "$script" "$link" || exit
+    ln -sfn -- "$script" "$link" || not_preparsed "cannot link $link"
     marked setsid "$1" -preparse "$link" 3>&- 4>&- 5>&- &
     child=$!
     reap
     kill -s KILL -- "-$child" 2>/dev/null
     child=''
     unless_stopped
-    [ "$status" -eq 0 ] && [ -f "$link.py" ] || exit
+    [ "$status" -eq 0 ] || not_preparsed "$1 -preparse ended with exit status $status"
+    [ -f "$link.py" ] || not_preparsed "$1 -preparse made no $link.py"
 fi
 unless_stopped
+# From here on what goes wrong is the workload's.
+printf 'RUN=1\n' >&5 || exit
 marked setsid "$@" 4>&- 5>&- &
 child=$!
 reap
