@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from sagequeue import attendance, backoff, config, jobs, retry, runtime, schedule
+from sagequeue.attending import LAST_PAUSE
 from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -21,7 +22,6 @@ from sagequeue.progress import gate_reason
 from sagequeue.reasons import sentence
 from sagequeue.settlement import MAX_INTERRUPTS
 from sagequeue.spool import Spool
-from sagequeue.worker import LAST_PAUSE
 
 _FILE = re.compile(r"(?:\.env|\.env\.owner|\.lock|\.result|\.log)$")
 

@@ -5,6 +5,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sagequeue import durable, execution, jobs, predecessor, regular, runtime, settlement
@@ -18,6 +19,7 @@ from sagequeue.exceptions import (
     StateCorrupt,
     StateUnreadable,
 )
+from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState
 from sagequeue.owner import Lock, LockWaiter, wait_lock
 from sagequeue.progress import gate_reason
@@ -143,7 +145,9 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
     solvers = runtime.for_config(config)
     requeued = 0
     for name in sorted(spool.names(JobState.RUNNING)):
-        lock = spool.lock(name) or _end(spool, solvers, name)
+        lost = None
+        if (lock := spool.lock(name)) is None:
+            lock, lost = _end(spool, solvers, name)
         if lock is None:
             tell(f"{name} was given back, and claimed again")
             requeued += 1
@@ -152,7 +156,7 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
             # Its worker may have had the lock first and settled it; that is as good.
             if spool.lies(JobState.RUNNING, name):
                 try:
-                    settlement.settle(spool, lock, name, by_hand=True)
+                    settlement.settle(spool, lock, name, lost=lost, by_hand=True)
                 except StateUnreadable as error:
                     tell(f"{name} stays in running/, with its result: {error}")
                     continue
@@ -162,21 +166,32 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
     tell(f"requeued={requeued}")
 
 
-def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> Lock | None:
-    """End what holds a running job's lock; the lock, None if the job is solved anew meanwhile."""
-    record = spool.result_file(name)
+def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> tuple[Lock | None, Execution | None]:
+    """End what holds a running job's lock.
+
+    Returns:
+        The lock, None if the job is solved anew meanwhile; and what is known of the execution that
+        was ended, if its record is lost.
+
+    """
+    record, ended = spool.result_file(name), False
     run = execution.read(record)
     waiting = LockWaiter(spool.lock_file(name))
     while not waiting.over:
         now = execution.read(record)
-        if run is not None and now is not None and now.word != run.word:
+        if run and now and execution.UNKNOWN not in (run, now) and now.word != run.word:
             waiting.give_up()  # its worker settled it, and it was claimed again
-            return None
+            return None, None
+        if now is None and spool.lies(JobState.RUNNING, name):
+            # Lost, unless it was claimed again just now, and so has a record.
+            now = execution.read(record) or execution.UNKNOWN
+        ended = ended or now is execution.UNKNOWN
         if now is not None and not now.stopped:
             execution.note_stop(record, now)
         runtime.end_solver(solvers, spool.lock_file(name), now)
         waiting.join(LockWaiter.AGAIN)
-    return waiting.taken()
+    lost = ended and execution.read(record) in (None, execution.UNKNOWN)
+    return waiting.taken(), replace(execution.UNKNOWN, stopped=True) if lost else None
 
 
 def request_stop(config: Config, reason: str, *, tell: Tell) -> None:

@@ -222,6 +222,13 @@ def write_owner(path: Path, worker: int) -> None:
     temporary.rename(path)
 
 
+def is_mine(path: Path) -> bool:
+    """Whether the owner file names this process."""
+    me, named = _myself(os.getpid()), read_owner(path)
+    said = tuple(named.get(key) for key in ("OWNER_PID", "OWNER_START", "OWNER_BOOT"))
+    return said == (str(me.pid), me.start, me.boot)
+
+
 def read_owner(path: Path) -> dict[str, str]:
     """The owner file's keys; empty when it is missing or not readable as KEY=value text."""
     with contextlib.suppress(OSError, ValueError):

@@ -48,21 +48,25 @@ def log_line(config: Config, offset: int, worker: object, word: str, **pairs: ob
         file.write(line.encode("utf-8"))
 
 
-def settle(spool: Spool, lock: Lock, name: str, *, by_hand: bool = False) -> Settled:
+def settle(
+    spool: Spool, lock: Lock, name: str, *, lost: Execution | None = None, by_hand: bool = False
+) -> Settled:
     """Finish a running job whose lock we got, by the record of its last execution.
 
-    With `by_hand` a person asked for it: the job does not wait before it is claimed again.
+    With `by_hand` a person asked for it: the job does not wait before it is claimed again. `lost`
+    is what is known of an execution whose record is lost; it is taken in place of the record.
 
     OSError (a full disk, say) and StateUnreadable leave the job running, with its record, to be
     settled again.
     """
     config = spool.config
-    run = execution.read(spool.result_file(name))
+    run = lost or execution.read(spool.result_file(name))
     if run and run.rc is not None:
         # What is decided by it now must be decided by it again after a power cut.
         durable.sync_file(spool.result_file(name))
     # Before anything else, and by the name: the file may have been spoilt meanwhile.
-    found = record_findings(config, name, run) if run else 0
+    # Without a record all of the log may be of it.
+    found = record_findings(config, name, run or execution.UNKNOWN)
     try:
         job = spool.read(JobState.RUNNING, name)
     except MalformedJob as error:

@@ -6,22 +6,19 @@ on, holding the job's lock, and worker N takes up again what worker N left.
 
 import contextlib
 import errno
-import functools
 import os
-import time
-from enum import Enum, auto
 
 from sagequeue import (
     backoff,
     execution,
     predecessor,
     recovery,
-    retry,
     runtime,
     settlement,
     vintage,
     worklog,
 )
+from sagequeue.attending import FIRST_PAUSE, LAST_PAUSE, Attending, Turn, soonest
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -32,15 +29,12 @@ from sagequeue.exceptions import (
     StateUnreadable,
 )
 from sagequeue.execution import Execution
-from sagequeue.jobs import Job, JobState, Outcome, printable
-from sagequeue.later import Later
-from sagequeue.owner import Lock, LockWaiter, read_owner, try_lock, write_owner
+from sagequeue.jobs import Job, JobState, Outcome
+from sagequeue.owner import Lock, read_owner, try_lock, write_owner
 from sagequeue.runtime import Descriptors, Marks
 from sagequeue.spool import Spool
-from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
+from sagequeue.watch import Signals, Watch
 
-# Seconds before what went wrong is tried again; doubled each time.
-_FIRST_PAUSE, LAST_PAUSE = 0.005, 10.0
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 # What is wrong with the machine is wrong with every job; other errors are of one job's files.
 _EVERYBODYS = (
@@ -49,17 +43,7 @@ _EVERYBODYS = (
 )
 
 
-class Turn(Enum):
-    """What one turn of the loop came to, and so what to wait for before the next."""
-
-    GO_ON = auto()
-    IDLE = auto()
-    GATED = auto()
-    BUSY = auto()
-    UNAVAILABLE = auto()
-
-
-class Worker:
+class Worker(Attending):
     """Worker N of a jobset."""
 
     def __init__(self, config: Config, number: int) -> None:
@@ -67,14 +51,13 @@ class Worker:
 
         Or the shell project has the queue. ConfigError when the jobset can start nothing.
         """
+        super().__init__()
         self.config = config
         self.number = number
         self.spool = Spool(config)
         self.spool.create()
         predecessor.refuse(self.spool)
         self.runtime = runtime.for_config(config)
-        # Why nothing could be started when we last looked; empty: look before the next claim;
-        # None: nothing speaks against one.
         self.outage = None if self.runtime.unavailable() is None else ""
         noted = vintage.text(config)
         held = try_lock(vintage.lock_file(config, number))
@@ -84,9 +67,6 @@ class Worker:
         vintage.note(held, noted)
         self.signals = Signals(hand_over=True)
         self.candidates = Candidates(self.spool)
-        # Running jobs whose result waits for a state file that cannot be read, and the seconds
-        # after which each is tried again.
-        self.unsettled, self.pauses = Later(), dict[str, float]()
         # What was said last of each job that cannot be claimed.
         self.told: dict[str, str] = {}
         # Kept open: closing an inotify instance takes the kernel 10 ms and more.
@@ -98,7 +78,7 @@ class Worker:
         Or until SIGUSR1: the job at hand is seen through, and no other is claimed. Or until SIGHUP:
         the solver is left at work, for the next worker of this number to adopt.
         """
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         left_over = True
         while not self.signals.drain:
             try:
@@ -117,26 +97,22 @@ class Worker:
                 self.candidates.forget()
                 turn = Turn.UNAVAILABLE
             if turn in (Turn.GO_ON, Turn.IDLE, Turn.GATED):
-                pause = _FIRST_PAUSE
+                pause = FIRST_PAUSE
             if self.signals.drain or turn is Turn.GO_ON:
                 continue  # the signal may have ended a wait within the turn, and would end no other
             if turn is Turn.GATED:
                 self.wait_for_gate()
                 continue
-            soonest = _soonest(self.unsettled, self.candidates.later)
+            due = soonest(self.unsettled, self.candidates.later)
             if turn is Turn.IDLE:
                 polling = self.config.sleep_empty
-                self.signals.wait(soonest, self.candidates.watch, polling=polling)
+                self.signals.wait(due, self.candidates.watch, polling=polling)
                 continue
             if turn is Turn.BUSY:
-                self.signals.wait(min(pause, soonest), self.candidates.watch, polling=pause)
+                self.signals.wait(min(pause, due), self.candidates.watch, polling=pause)
             else:
                 self.signals.wait(pause)
             pause = min(2 * pause, LAST_PAUSE)
-
-    def say(self, text: str) -> None:
-        """A line for whoever runs the worker."""
-        print(f"[worker {self.number}] {self.config.jobset}: {printable(text)}", flush=True)
 
     def adopt(self) -> None:
         """Take up what a worker of this number left: wait for its solver, then settle."""
@@ -257,102 +233,6 @@ class Worker:
             raise
         return True
 
-    def attend(self, name: str, word: str | None) -> Turn:
-        """Wait until nothing of the execution of that word holds the job's lock, then settle it."""
-        mark, record = self.spool.lock_file(name), self.spool.result_file(name)
-        self.pauses.pop(name, None)
-        waiting = LockWaiter(mark)
-        gate, noted, looked = self.config.stop_file_host, False, time.monotonic()
-        wait = functools.partial(self.signals.wait, None, waiting.event, self.gate_watch)
-        try:
-            while not waiting.over:
-                run = execution.read(record)
-                if _word(run) != word:
-                    # Somebody settled it, and it may be another worker's solver by now.
-                    waiting.give_up()
-                    return Turn.GO_ON
-                came = self.gate_watch.take() or ()
-                if run is not None and time.monotonic() - looked >= SAFETY_SECONDS:
-                    looked = time.monotonic()
-                    with contextlib.suppress(OSError):  # a full disk waits for the next look
-                        settlement.record_findings(self.config, name, run, live=True)
-                if not noted and (gate.name in came or self.config.gated):
-                    with contextlib.suppress(OSError):  # a full disk; at the next look, then
-                        execution.note_gate(record)
-                        noted = True
-                if self.signals.stop:
-                    if run is not None and not run.stopped:
-                        execution.note_stop(record, run)
-                    runtime.end_solver(self.runtime, mark, run)
-                    waiting.join(LockWaiter.AGAIN)
-                elif self.signals.leave:
-                    waiting.give_up()
-                    return Turn.GO_ON
-                else:
-                    wait(polling=self.config.sleep_empty)
-        except BaseException:
-            waiting.give_up()  # or the lock would be this process's for ever
-            raise
-        with waiting.taken() as lock:
-            return self.settle(lock, name)
-
-    def settle(self, lock: Lock, name: str) -> Turn:
-        """Settle a job whose execution has ended, or have it settled when that can be done."""
-        if not self.spool.lies(JobState.RUNNING, name):
-            return Turn.GO_ON  # recovery was quicker
-        try:
-            settled = settlement.settle(self.spool, lock, name)
-        except IllegalEdge:
-            # Somebody copied files. Without an owner recovery tells of it until it is mended.
-            self.spool.owner_file(name).unlink(missing_ok=True)
-            raise
-        except StateUnreadable as error:
-            if name not in self.pauses:
-                self.say(f"{name} stays in running/, with its result: {error}; trying again")
-            seconds = self.pauses.setdefault(name, _FIRST_PAUSE)
-            self.unsettled.put(name, seconds)
-            self.pauses[name] = min(2 * seconds, LAST_PAUSE)
-            return Turn.GO_ON
-        self.pauses.pop(name, None)
-        self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
-        if settled.state is JobState.FAILED and retry.at_once(settled.reason):
-            recovery.failed(self.spool, lock, name)
-        if settled.started:
-            return Turn.GO_ON
-        self.outage = ""
-        return Turn.UNAVAILABLE
-
-    def settle_again(self) -> None:
-        """Try again to settle the jobs whose state files could not be read."""
-        for name in self.unsettled.take():
-            if (lock := self.spool.lock(name)) is None:
-                # Recovery is at it, or it is solved anew.
-                if self.spool.lies(JobState.RUNNING, name):
-                    self.unsettled.put(name, LAST_PAUSE)
-                continue
-            with lock:
-                if (run := execution.read(self.spool.result_file(name))) and run.rc is not None:
-                    self.settle(lock, name)
-
-    def wait_for_gate(self) -> None:
-        """Return when the stop gate is gone, when a job is to be settled, or at a signal."""
-        while self.config.gated and not self.signals.drain and self.unsettled.soonest() != 0:
-            soonest = _soonest(self.unsettled)
-            self.signals.wait(soonest, self.gate_watch, polling=self.config.sleep_empty)
-            self.gate_watch.take()
-
-    def reap(self) -> None:
-        """Let go of the clients that have ended."""
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-
 
 def _word(run: Execution | None) -> str | None:
     return None if run is None else run.word
-
-
-def _soonest(*awaited: Later) -> float:
-    """Seconds until something is due that no watch tells of, a minute at most."""
-    known = [seconds for later in awaited if (seconds := later.soonest()) is not None]
-    return min([SAFETY_SECONDS, *known])
