@@ -13,7 +13,7 @@ from sagequeue.exceptions import IllegalEdge, StateUnreadable
 from sagequeue.execution import UNKNOWN, Execution
 from sagequeue.jobs import JobState, printable
 from sagequeue.later import Later
-from sagequeue.owner import Lock, LockWaiter
+from sagequeue.owner import Lock, LockWaiter, read_owner, write_owner
 from sagequeue.runtime import Runtime
 from sagequeue.spool import Spool
 from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
@@ -53,6 +53,61 @@ class Attending:
     def say(self, text: str) -> None:
         """A line for whoever runs the worker."""
         print(f"[worker {self.number}] {self.config.jobset}: {printable(text)}", flush=True)
+
+    def adopt(self) -> None:
+        """Take up what a worker of this number left: wait for its solver, then settle."""
+        if not self.left():
+            return
+        with contextlib.ExitStack() as stack:
+            if lock := self.until_no_recovery():
+                stack.enter_context(lock)
+            adopted = [(name, self.take_up(name)) for name in self.left()]
+        for name, run in adopted:
+            if run is not None and not self.signals.drain:
+                self.attend(name, run.word)
+
+    def left(self) -> list[str]:
+        """The running jobs that a worker of this number has left."""
+        mine = str(self.number)
+        return [
+            name
+            for name in sorted(self.spool.owners())
+            if read_owner(self.spool.owner_file(name)).get("OWNER_WORKER_ID") == mine
+            and self.spool.lies(JobState.RUNNING, name)
+        ]
+
+    def until_no_recovery(self) -> Lock | None:
+        """Keep recovery from beginning a pass, once one that is at work has ended.
+
+        Such a pass has the lock of each job that it looks at, as if it were its solver, and may
+        find the job to be an orphan. None at a signal, or if it takes too long.
+        """
+        waiting = LockWaiter(recovery.lock_file(self.spool))
+        try:
+            if not waiting.over and not self.signals.drain:
+                self.signals.wait(LAST_PAUSE, waiting.event)
+            if waiting.over:
+                return waiting.taken()
+        except BaseException:
+            waiting.give_up()
+            raise
+        waiting.give_up()
+        return None
+
+    def take_up(self, name: str) -> Execution | None:
+        """Own a job whose solver works; the execution. None if none does: the job is settled."""
+        if (lock := self.spool.lock(name)) is not None:
+            with lock:
+                self.settle(lock, name)
+            return None
+        recovery.say(recovery.line("adopt", job=name, worker=self.number))
+        self.own(name)
+        return execution.read(self.spool.result_file(name)) or execution.UNKNOWN
+
+    def own(self, name: str) -> None:
+        """Write the owner file. It is for people: a full disk must not stop the work for it."""
+        with contextlib.suppress(OSError):
+            write_owner(self.spool.owner_file(name), self.number)
 
     def attend(self, name: str, word: str | None) -> Turn:
         """Wait until nothing of the execution of that word holds the job's lock, then settle it.

@@ -7,6 +7,7 @@ import contextlib
 import functools
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 from sagequeue import execution, jobs, predecessor, retry, settlement
 from sagequeue.exceptions import IllegalEdge, MalformedJob, StateUnreadable
@@ -38,12 +39,17 @@ def line(action: str, **pairs: object) -> str:
     return f"[recover] ts={jobs.now()} action={action}{said}"
 
 
+def lock_file(spool: Spool) -> Path:
+    """What a pass of recovery holds from its beginning to its end."""
+    return spool.config.run_dir / "recover.lock"
+
+
 def recover(spool: Spool, tell: Say = say) -> bool:
     """One pass over one jobset; False when another recovery is at it already.
 
     A job that cannot be recovered (its disk is full, say) is told as a warning and left as it is.
     """
-    pass_lock = try_lock(spool.config.run_dir / "recover.lock")
+    pass_lock = try_lock(lock_file(spool))
     if pass_lock is None:
         return False
     counts: Counter[str] = Counter()

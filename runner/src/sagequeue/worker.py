@@ -28,9 +28,8 @@ from sagequeue.exceptions import (
     MalformedJob,
     StateUnreadable,
 )
-from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState, Outcome
-from sagequeue.owner import Lock, read_owner, try_lock, write_owner
+from sagequeue.owner import Lock, try_lock
 from sagequeue.runtime import Descriptors, Marks
 from sagequeue.spool import Spool
 from sagequeue.watch import Signals, Watch
@@ -113,22 +112,6 @@ class Worker(Attending):
             else:
                 self.signals.wait(pause)
             pause = min(2 * pause, LAST_PAUSE)
-
-    def adopt(self) -> None:
-        """Take up what a worker of this number left: wait for its solver, then settle."""
-        for name in sorted(self.spool.owners()):
-            owner = read_owner(self.spool.owner_file(name))
-            mine = owner.get("OWNER_WORKER_ID") == str(self.number)
-            if mine and self.spool.lies(JobState.RUNNING, name) and not self.signals.drain:
-                recovery.say(recovery.line("adopt", job=name, worker=self.number))
-                self.own(name)
-                run = execution.read(self.spool.result_file(name))
-                self.attend(name, _word(run))
-
-    def own(self, name: str) -> None:
-        """Write the owner file. It is for people: a full disk must not stop the work for it."""
-        with contextlib.suppress(OSError):
-            write_owner(self.spool.owner_file(name), self.number)
 
     def run_once(self) -> Turn:
         """Claim one job and see it through, or say why there is none to be had."""
@@ -232,7 +215,3 @@ class Worker(Attending):
             self.outage = ""
             raise
         return True
-
-
-def _word(run: Execution | None) -> str | None:
-    return None if run is None else run.word
