@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sagequeue import durable, execution, jobs, predecessor, regular, runtime, settlement
+from sagequeue import (
+    durable,
+    execution,
+    jobs,
+    predecessor,
+    queue_format,
+    regular,
+    runtime,
+    settlement,
+)
 from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -196,6 +205,7 @@ def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> tuple[Lock | None
 
 def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
     """Set the stop gate; one that is there keeps its text."""
+    queue_format.check(config)
     gate = config.stop_file_host
     if config.gated:
         tell(f"the stop gate is there already: {gate}")
@@ -211,6 +221,7 @@ def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
 
 def clear_stop(config: Config, *, only: str = "", tell: Tell) -> None:
     """Take the stop gate away, if each of its lines begins with `only`; findings stay."""
+    queue_format.check(config)
     gate = config.stop_file_host
     reason = gate_reason(config)
     if reason is None:

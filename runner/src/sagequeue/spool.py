@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sagequeue import durable, jobs, owner, regular
+from sagequeue import durable, jobs, owner, queue_format, regular
 from sagequeue.config import Config
 from sagequeue.exceptions import IllegalEdge, MalformedJob, SagequeueError
 from sagequeue.jobs import RETRY, Job, JobState, Outcome
@@ -45,8 +45,12 @@ class Spool:
     # Looking
 
     def create(self) -> None:
-        """Make the directories; refuse a queue that is spread over filesystems."""
+        """Make the directories; refuse a queue that is spread over filesystems.
+
+        Raises ConfigError for a queue of a newer release.
+        """
         config = self.config
+        queue_format.check(config)
         for path in (*self.dirs.values(), config.run_dir, config.log_dir, config.results_dir):
             durable.make_directory(path)
         if len({os.stat(path).st_dev for path in self.dirs.values()}) > 1:
@@ -54,6 +58,7 @@ class Spool:
                 f"{config.queue_dir}: pending, running, done and failed must lie in one "
                 "filesystem, since a job changes its state by a rename"
             )
+        queue_format.note(config)
 
     def names(self, state: JobState) -> list[str]:
         """The jobs of a state, unsorted: the files whose names begin as a job's does."""
