@@ -27,12 +27,13 @@ from kit import jobset
 from rich.console import Console
 from rich.table import Table
 from sagequeue import config, operations, recovery
+from sagequeue.attending import Turn
 from sagequeue.config import Config
 from sagequeue.jobs import Job, JobState
 from sagequeue.owner import Lock
 from sagequeue.runtime import Descriptors
 from sagequeue.spool import Spool
-from sagequeue.worker import Turn, Worker
+from sagequeue.worker import Worker
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "roles" / "jobset" / "files" / "template.sage"
 MANY = 100_000

@@ -57,15 +57,16 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
             "            self.client = self.runtime.launch(job, Marks(",
         ),
         Edit(
-            "worker.py",
-            "            try:\n                settled = settlement.settle(",
-            "            left = execution.read(record)\n"
-            "            if left is not None and left.rc is None:\n"
-            "                with contextlib.suppress(OSError, AttributeError):\n"
-            "                    rc = os.waitstatus_to_exitcode(os.waitpid(self.client, 0)[1])\n"
-            "                    with open(record, 'a') as file:\n"
-            "                        file.write(f'RC={rc if rc >= 0 else 128 - rc}\\n')\n"
-            "            try:\n                settled = settlement.settle(",
+            "attending.py",
+            "        try:\n            settled = settlement.settle(",
+            "        record = self.spool.result_file(name)\n"
+            "        left = execution.read(record)\n"
+            "        if left is not None and left.rc is None:\n"
+            "            with contextlib.suppress(OSError, AttributeError):\n"
+            "                rc = os.waitstatus_to_exitcode(os.waitpid(self.client, 0)[1])\n"
+            "                with open(record, 'a') as file:\n"
+            "                    file.write(f'RC={rc if rc >= 0 else 128 - rc}\\n')\n"
+            "        try:\n            settled = settlement.settle(",
         ),
     ),
     "rc 0 taken for done": (

@@ -163,7 +163,7 @@ class Queue(RuleBasedStateMachine):
                 entry.go("C", PENDING)
                 return
             settlement.log_line(self.config, offset, number, "start", job=job.name)
-            self._append(offset, "PID=1\n")
+            self._append(offset, "PID=1\nRUN=1\n")
             assert entry.run is not None
             assert entry.run.solver is None, f"a second solver for {name}"
             entry.run.solver, entry.run.began = os.dup(lock.fd), True

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from kinds import Put
-from sagequeue import execution, worker
+from kit import waiting
+from sagequeue import execution, recovery, settlement, worker
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
-from sagequeue.owner import LockWaiter, write_owner
+from sagequeue.owner import LockWaiter, is_mine, try_lock, write_owner
 from sagequeue.spool import Spool
 from sagequeue.worker import Worker
 
@@ -122,3 +123,65 @@ def test_after_an_outage_it_looks_again_within_ten_seconds_however_long_that_was
     assert pauses == sorted(pauses)
     assert pauses[0] < 0.1
     assert max(pauses) <= 10
+
+
+def test_a_job_that_recovery_is_just_giving_back_is_not_said_to_be_adopted(
+    one: Worker, spool: Spool, put: Put, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seen once: `adopt` by one worker, and 8 ms later `requeue_orphan` by another's recovery."""
+    name = put(RUNNING)
+    execution.begin(spool.result_file(name), 1, 0, "-1")
+    spool.owner_file(name).write_text("OWNER_PID=0\nOWNER_WORKER_ID=1\n")
+    passing, lock = try_lock(recovery.lock_file(spool)), spool.lock(name)
+    assert passing is not None
+    assert lock is not None
+    adopting = threading.Thread(target=one.adopt)
+    adopting.start()
+    waiting.until(lambda: waiters() or not adopting.is_alive(), "the other worker to be at it")
+    settlement.settle(spool, lock, name)
+    lock.close()
+    passing.close()
+    adopting.join(PATIENCE)
+    assert not adopting.is_alive()
+    assert "adopt" not in capsys.readouterr().out
+    assert spool.locate(name) == [PENDING]
+    assert not spool.owner_file(name).exists()
+
+
+def test_recovery_that_does_not_come_to_an_end_keeps_no_worker_from_its_solver_for_long(
+    one: Worker, spool: Spool, put: Put, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = put(RUNNING)
+    execution.begin(spool.result_file(name), 1, 0, "-1")
+    spool.owner_file(name).write_text("OWNER_PID=0\nOWNER_WORKER_ID=1\n")
+    passing, solver = try_lock(recovery.lock_file(spool)), spool.lock(name)
+    assert passing is not None
+    assert solver is not None
+    limits: list[float | None] = []
+
+    def wait(seconds: float | None, *_: object, **__: object) -> None:
+        limits.append(seconds)
+        one.signals.leave = len(limits) > 1
+
+    one.signals.wait = wait  # type: ignore[method-assign]
+    one.adopt()
+    assert limits[0] == 10
+    assert "action=adopt job=demo_off0 worker=1" in capsys.readouterr().out
+    assert is_mine(spool.owner_file(name))
+    passing.close()
+    solver.close()
+    for waiter in waiters():
+        waiter.join(PATIENCE)
+
+
+def test_a_job_whose_solver_ended_before_it_could_be_adopted_is_settled(
+    one: Worker, spool: Spool, put: Put, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = put(RUNNING)
+    execution.begin(spool.result_file(name), 1, 0, "-1")
+    with open(spool.result_file(name), "a") as file:
+        file.write("PID=1\nRUN=1\nRC=3\n")
+    spool.owner_file(name).write_text("OWNER_PID=0\nOWNER_WORKER_ID=1\n")
+    one.adopt()
+    assert spool.locate(name) == [FAILED]
+    assert "adopt" not in capsys.readouterr().out

@@ -1,7 +1,10 @@
 """Env files: checked once, every refusal with its key and its remedy; what state files say."""
 
+import errno
 import os
 import shlex
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from kit import jobset
 from sagequeue import config as configuration
 from sagequeue import keyvalue
 from sagequeue.config import Config
-from sagequeue.exceptions import EXIT_CONFIG, ConfigError, StateCorrupt
+from sagequeue.exceptions import EXIT_CONFIG, ConfigError, StateCorrupt, StateUnreadable
 
 
 def load(path: Path, keys: dict[str, str], **environ: str) -> Config:
@@ -401,11 +404,74 @@ def test_a_state_file_without_one_case_of_its_partition_is_corrupt(
         assert "correct it or move it away" in str(caught.value)
 
 
-def test_a_state_file_that_cannot_be_read_is_corrupt_not_empty(config: Config) -> None:
+def link(path: Path) -> None:
+    path.symlink_to(path.with_name("precious"))
+    path.with_name("precious").write_text("0")
+
+
+def socket_file(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind(os.path.relpath(path))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, link, socket_file])
+def test_what_is_in_the_place_of_a_state_file_and_is_none_is_corrupt(
+    config: Config, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = config.state_file(0)
     assert path is not None
-    path.mkdir()
+    monkeypatch.chdir(path.parent)
+    make(path)
     with pytest.raises(StateCorrupt, match=f"cannot read {path}"):
+        config.last_gidx(0)
+
+
+def loop(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.symlink_to(path.parent.name)
+
+
+def no_directory(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("")
+
+
+@pytest.mark.parametrize("make", [loop, no_directory])
+def test_a_state_file_that_cannot_be_read_now_is_neither_corrupt_nor_empty(
+    env_file: Path, keys: dict[str, str], tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    config = load(env_file, keys, STATE_FILE_HOST=f"{tmp_path}/states/{{offset}}")
+    path = tmp_path / "states" / "0"
+    path.parent.mkdir()
+    assert config.state_trouble(0) is None
+    make(path)
+    for question in (config.last_gidx, config.complete):
+        with pytest.raises(StateUnreadable, match=f"cannot read {path}: "):
+            question(0)
+    assert str(path) in str(config.state_trouble(0))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_an_error_of_the_system_says_nothing_of_the_state_files_content(
+    config: Config, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    state(config, 0, b"4\n")
+    for call in ("open", "read"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"sagequeue.regular.os.{call}", fails)
+            with pytest.raises(StateUnreadable, match=os.strerror(number)):
+                config.last_gidx(0)
+    assert config.last_gidx(0) == 4
+
+
+def test_a_state_file_whose_name_is_too_long_cannot_be_read(
+    env_file: Path, keys: dict[str, str]
+) -> None:
+    config = load(env_file, keys, STATE_FILE_HOST="/tmp/" + "x" * 300 + "{offset}")
+    with pytest.raises(StateUnreadable, match="File name too long"):
         config.last_gidx(0)
 
 

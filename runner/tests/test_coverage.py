@@ -41,7 +41,7 @@ def ended(spool: Spool, put: Put) -> Ended:
         with log.open("w" if lost else "a") as file:
             file.write(output if lost else f"[worker 1] start offset={offset}\n{output}")
         with record.open("a") as file:
-            file.write(f"PID=999999999\n{rc}")
+            file.write(f"PID=999999999\nRUN=1\n{rc}")
         if config.state_file_host:
             state(config, offset, now)
         lock = own.lock(name)

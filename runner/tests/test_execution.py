@@ -1,5 +1,6 @@
 """The record of one execution: what can be read of it, and what it means."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ def ran(rc: int | None, *, stopped: bool = False, gate_seen: bool = False) -> Ex
     [
         # no result came
         (ran(None), True, False, INTERRUPTED, "no_result"),
-        (ran(None, stopped=True), False, True, INTERRUPTED, "no_result"),
+        (ran(None, stopped=True), False, True, INTERRUPTED, "stopped"),
+        (ran(None, stopped=True), True, False, INTERRUPTED, "stopped"),
         (ran(None, gate_seen=True), False, True, INTERRUPTED, "no_result"),
         # 0, and the state file says that it is complete: nothing else matters
         (ran(0), True, False, DONE, ""),
@@ -50,6 +52,12 @@ def ran(rc: int | None, *, stopped: bool = False, gate_seen: bool = False) -> Ex
         (ran(137), False, False, FAILED, "signal_9"),
         (ran(139), False, True, FAILED, "signal_11"),
         (ran(143), False, False, FAILED, "signal_15"),
+        (ran(192), False, False, FAILED, "signal_64"),
+        # what is above 128 + 64 is no signal: Linux has 64
+        (ran(193), False, False, FAILED, "rc_193"),
+        (ran(255), False, False, FAILED, "rc_255"),
+        (ran(255, gate_seen=True), True, True, FAILED, "rc_255"),
+        (ran(255, stopped=True), False, False, INTERRUPTED, "stopped"),
         # a signal of ours, and what the workload makes of it
         (ran(143, stopped=True), False, False, INTERRUPTED, "stopped"),
         (ran(137, stopped=True), False, True, INTERRUPTED, "stopped"),
@@ -71,13 +79,44 @@ def write(path: Path, text: str) -> Path:
 def test_a_record_grows_from_its_head_to_its_result(tmp_path: Path) -> None:
     path = tmp_path / "demo_off0.result"
     word = execution.begin(path, 2, 17, "4")
-    assert execution.read(path) == Execution("2", word, 17, "4", None, None, False, False)
+    head = Execution("2", word, 17, "4", None, None, False, False, format=2)
+    assert execution.read(path) == head
+    assert not head.started
     with open(path, "a") as file:
         file.write("PID=4711\n")
         file.flush()
-        assert execution.read(path) == Execution("2", word, 17, "4", 4711, None, False, False)
+        preparsing = replace(head, wrapper=4711)
+        assert execution.read(path) == preparsing
+        assert not preparsing.started
+        file.write("RUN=1\n")
+        file.flush()
+        running = replace(preparsing, run=True)
+        assert execution.read(path) == running
+        assert running.started
         file.write("STOPPED=1\nRC=143\n")
-    assert execution.read(path) == Execution("2", word, 17, "4", 4711, 143, True, False)
+    assert execution.read(path) == replace(running, stopped=True, rc=143)
+
+
+def test_a_record_of_an_older_release_began_with_its_wrapper(tmp_path: Path) -> None:
+    run = execution.read(write(tmp_path / "r", HEAD))
+    assert run is not None
+    assert not run.started
+    run = execution.read(write(tmp_path / "r", HEAD + "PID=4711\n"))
+    assert run is not None
+    assert run.started
+
+
+@pytest.mark.parametrize("number", ["2", "3"])
+def test_a_result_tells_that_it_was_started_whatever_else_was_lost(
+    tmp_path: Path, number: str
+) -> None:
+    run = execution.read(write(tmp_path / "r", f"FORMAT={number}\n{HEAD}RC=0\n"))
+    assert run is not None
+    assert run.started
+
+
+def test_a_record_that_cannot_be_read_may_have_been_started() -> None:
+    assert UNKNOWN.started
 
 
 def test_a_record_says_whether_output_was_cut_off(tmp_path: Path) -> None:
@@ -92,7 +131,7 @@ def test_a_record_says_whether_output_was_cut_off(tmp_path: Path) -> None:
 def test_a_new_head_takes_the_place_of_all_that_was_there(tmp_path: Path) -> None:
     path = write(tmp_path / "r", HEAD + "PID=1\nSTOPPED=1\nGATE=1\nRC=143\n")
     word = execution.begin(path, 5, 99, "4")
-    assert execution.read(path) == Execution("5", word, 99, "4", None, None, False, False)
+    assert execution.read(path) == Execution("5", word, 99, "4", None, None, False, False, format=2)
 
 
 @pytest.mark.parametrize("after", ["", "PID=4711\n", "PID=4711\nRC=0\n"])
@@ -179,3 +218,22 @@ def test_what_is_no_record_tells_nothing(tmp_path: Path, text: str) -> None:
 def test_a_record_that_is_not_there_is_told_from_one_that_cannot_be_read(tmp_path: Path) -> None:
     assert execution.read(tmp_path / "r") is None
     assert execution.read(tmp_path) == UNKNOWN
+
+
+def test_a_stop_is_noted_in_the_record_of_that_execution_and_of_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    execution.begin(path, 2, 17, "4")
+    first = execution.read(path)
+    assert first is not None
+    execution.note_stop(path, first)
+    run = execution.read(path)
+    assert run is not None
+    assert run.stopped
+    execution.begin(path, 2, 17, "4")
+    before = path.read_bytes()
+    execution.note_stop(path, first)
+    execution.note_stop(path, UNKNOWN)
+    assert path.read_bytes() == before
+    path.unlink()
+    execution.note_stop(path, first)
+    assert not path.exists()

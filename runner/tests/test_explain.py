@@ -456,8 +456,12 @@ def test_every_sentence_has_a_reason_that_the_code_gives() -> None:
             "rc_127",
             "the workload ended with exit status 127: a program that it calls was not found",
         ),
+        ("rc_0", "the workload ended with exit status 0"),
+        ("rc_255", "the workload ended with exit status 255"),
+        ("signal_127", "the workload ended with exit status 255"),
+        ("signal_64", "the workload was ended by SIGRTMAX, which nobody here sent"),
         ("signal_11", "the workload was ended by SIGSEGV, which nobody here sent"),
-        ("signal_99", "the workload was ended by signal 99, which nobody here sent"),
+        ("signal_32", "the workload was ended by signal 32, which nobody here sent"),
         ("a_word_of_the_shell_project", "a_word_of_the_shell_project"),
     ],
 )

@@ -217,7 +217,7 @@ def test_an_orphan_that_was_interrupted_for_the_fifth_time_is_held(
     name = put(RUNNING, 0, INTERRUPTS=4, INTERRUPT_GIDX=-1)
     execution.begin(spool.result_file(name), 1, 0, "-1")
     with open(spool.result_file(name), "a") as file:
-        file.write("PID=1\n")
+        file.write("PID=1\nRUN=1\n")
     line = act(pass_())[0]
     assert (line["action"], line["job"], line["reason"]) == ("hold_failed", name, "no_progress")
     assert spool.locate(name) == [FAILED]

@@ -53,7 +53,11 @@ def test_at_most_one_more_execution_fails_than_there_are_retries() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "soon"),
-    [("signal_9", True), ("signal_11", True), ("rc_1", False), ("incomplete", False), ("", False)],
+    [
+        *[("signal_9", True), ("signal_11", True), ("signal_64", True), ("rc_1", False)],
+        *[("signal_65", False), ("signal_127", False), ("rc_255", False), ("signal_", False)],
+        *[("signal_0", False), ("signal_x", False), ("incomplete", False), ("", False)],
+    ],
 )
 def test_only_what_a_signal_ended_is_retried_at_once(reason: str, soon: bool) -> None:
     assert at_once(reason) is soon

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kinds import Put
-from sagequeue import execution, findings, recovery, settlement
+from sagequeue import backoff, execution, findings, recovery, settlement
 from sagequeue.config import Config
 from sagequeue.jobs import JobState, Outcome
 from sagequeue.settlement import Settled, settle, state_word
@@ -25,11 +26,16 @@ def state_file(config: Config, text: str, offset: int = 0) -> None:
 
 @pytest.fixture
 def run(spool: Spool, put: Put) -> Run:
-    """Settles an execution: `record` is what the wrapper wrote after the head, `log` its output,
-    `at` the state file's number when it began, if that is not its number now."""
+    """Settles an execution: `record` is what the wrapper wrote after the head, where a process id
+    says that it starts the workload, too; `log` is its output, `at` the state file's number when it
+    began, if that is not its number now."""
 
     def run(
-        record: str | None = "PID=4711\nRC=0\n", log: str = "", at: str = "", **keys: object
+        record: str | None = "PID=4711\nRC=0\n",
+        log: str = "",
+        at: str = "",
+        started: bool = True,
+        **keys: object,
     ) -> Settled:
         name = "demo_off0"
         if not spool.locate(name):
@@ -43,7 +49,8 @@ def run(spool: Spool, put: Put) -> Run:
         if record is not None:
             execution.begin(spool.result_file(name), 1, start, at or state_word(spool.config, 0))
             with open(spool.result_file(name), "a") as file:
-                file.write(record)
+                began = "LACKS" not in record and started
+                file.write(re.sub(r"(PID=\d+\n)", r"\1RUN=1\n", record) if began else record)
         spool.owner_file(name).write_text("OWNER_PID=1\n")
         lock = spool.lock(name)
         assert lock is not None
@@ -209,11 +216,91 @@ def test_a_corrupt_state_file_does_not_count_as_progress(run: Run, spool: Spool)
     assert [run("PID=1\n").state for _ in range(5)] == [PENDING] * 4 + [FAILED]
 
 
-def test_without_a_state_file_no_interruption_is_held_against_a_job(run: Run, spool: Spool) -> None:
-    from dataclasses import replace
+def waits(spool: Spool) -> float:
+    return backoff.left(spool.read(PENDING, "demo_off0"))
 
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands still."""
+    monkeypatch.setattr(backoff, "_now", lambda: 1000.0)
+
+
+def test_the_second_interruption_in_a_row_waits_and_each_further_one_twice_as_long(
+    run: Run, spool: Spool, clock: None
+) -> None:
+    state_file(spool.config, "4\n")
+    told = []
+    for _ in range(4):
+        run("PID=1\n")
+        told.append(waits(spool))
+    assert told == [0, 1, 2, 4]
+    state_file(spool.config, "8\n")
+    run("PID=1\n", at="4")
+    assert waits(spool) == 0, "it got on"
+    run("PID=1\n")
+    assert waits(spool) == 0, "the first in a row"
+
+
+def test_without_a_state_file_a_job_waits_longer_each_time_and_is_never_held(
+    run: Run, spool: Spool, clock: None
+) -> None:
     spool.config = replace(spool.config, state_file_host="")
-    assert {run("PID=1\n").state for _ in range(8)} == {PENDING}
+    told = []
+    for _ in range(12):
+        assert run("PID=1\n").state is PENDING
+        told.append(waits(spool))
+    assert told == [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+
+
+@pytest.mark.parametrize("pattern", ["", None])
+def test_executions_whose_log_began_anew_are_told_apart(
+    run: Run, spool: Spool, pattern: str | None
+) -> None:
+    if pattern is not None:
+        spool.config = replace(spool.config, state_file_host=pattern)
+    for count in range(1, 5):
+        spool.config.log_file(0).unlink(missing_ok=True)
+        run("PID=1\n")
+        assert spool.read(PENDING, "demo_off0").count("INTERRUPTS") == count
+
+
+def test_a_record_that_is_spoilt_each_time_does_not_keep_a_job_from_waiting(
+    run: Run, spool: Spool, put: Put
+) -> None:
+    put(RUNNING)
+    for _ in range(7):
+        spool.result_file("demo_off0").write_text("nonsense\n")
+        assert run(None).state is PENDING
+    assert waits(spool) > 0
+
+
+@pytest.mark.parametrize(
+    "record", ["PID=1\nRC=1\n", "PID=1\nGATE=1\nRC=0\n", "PID=1\nSTOPPED=1\nRC=143\n"]
+)
+def test_what_follows_interruptions_and_is_none_ends_the_wait(
+    record: str, run: Run, spool: Spool
+) -> None:
+    for _ in range(3):
+        run("PID=1\n")
+    assert waits(spool) > 0
+    state = run(record).state
+    assert backoff.left(spool.read(state, "demo_off0")) == 0
+
+
+def test_what_is_given_back_by_hand_does_not_wait(run: Run, spool: Spool) -> None:
+    for _ in range(3):
+        run("PID=1\n")
+    spool.file(PENDING, "demo_off0").rename(spool.file(RUNNING, "demo_off0"))
+    execution.begin(spool.result_file("demo_off0"), 1, 0, "-1")
+    with open(spool.result_file("demo_off0"), "a") as file:
+        file.write("PID=1\nRUN=1\n")
+    lock = spool.lock("demo_off0")
+    assert lock is not None
+    with lock:
+        settled = settle(spool, lock, "demo_off0", by_hand=True)
+    assert (settled.state, waits(spool)) == (PENDING, 0)
+    assert spool.read(PENDING, "demo_off0").count("INTERRUPTS") == 4
 
 
 def test_a_settlement_that_is_cut_off_counts_its_interruption_once(
@@ -366,3 +453,55 @@ def test_a_log_line_leaves_out_what_is_not_known(config: Config, spool: Spool) -
 def test_a_stop_by_hand_is_not_held_against_a_job(run: Run, spool: Spool) -> None:
     assert {run("PID=1\nSTOPPED=1\nRC=143\n").state for _ in range(8)} == {PENDING}
     assert spool.read(PENDING, "demo_off0").count("INTERRUPTS") == 0
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ("PID=1\n", settlement.NOT_STARTED),
+        ("PID=1\nLACKS=not_preparsed\n", execution.NOT_PREPARSED),
+    ],
+)
+def test_what_ends_before_the_workload_starts_is_never_held_and_waits_at_most_a_minute(
+    run: Run, spool: Spool, clock: None, record: str, reason: str
+) -> None:
+    run("PID=1\n", ATTEMPTS=2)
+    told = []
+    for _ in range(10):
+        settled = run(
+            record, "[worker 1] start offset=0\nTraceback\nOSError: full\n", started=False
+        )
+        assert settled == Settled(Outcome.INTERRUPTED, reason, PENDING, started=False)
+        told.append(waits(spool))
+    assert told == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    job = spool.read(PENDING, "demo_off0")
+    assert [job.count(key) for key in ("ATTEMPTS", "INTERRUPTS", "NOT_STARTED")] == [2, 1, 10]
+    assert job.last_reason == reason
+    said = {} if reason == settlement.NOT_STARTED else {"LAST_ERROR": "OSError: full"}
+    assert {key: job.extra[key] for key in job.extra if key == "LAST_ERROR"} == said
+    run("PID=1\n")
+    job = spool.read(PENDING, "demo_off0")
+    assert not {"NOT_STARTED", "LAST_ERROR"} & job.extra.keys()
+    assert job.count("INTERRUPTS") == 2
+
+
+def test_a_stop_before_the_workload_starts_does_not_wait(run: Run, spool: Spool) -> None:
+    for _ in range(4):
+        run("PID=1\n", started=False)
+    assert waits(spool) > 0
+    settled = run("PID=1\nSTOPPED=1\n", started=False)
+    assert settled == Settled(Outcome.INTERRUPTED, "stopped", PENDING, started=False)
+    assert waits(spool) == 0
+
+
+def test_a_record_of_an_older_release_counts_as_before(run: Run, spool: Spool, put: Put) -> None:
+    for count in range(1, 6):
+        if count == 1:
+            put(RUNNING)
+        for state in (PENDING, FAILED):
+            if spool.lies(state, "demo_off0"):
+                spool.file(state, "demo_off0").rename(spool.file(RUNNING, "demo_off0"))
+        spool.result_file("demo_off0").write_text(
+            f"WORKER=1\nEXECUTION=abc{count}\nLOG_START=0\nGIDX=-1\nPID=4711\n"
+        )
+        assert run(None).state is (FAILED if count == 5 else PENDING)

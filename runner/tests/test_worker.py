@@ -497,3 +497,14 @@ def test_a_last_line_without_its_end_does_not_swallow_ours(demo: Rig) -> None:
     demo.worker(1)
     demo.until_state(JobState.FAILED, 0)
     assert "something without an end\n[worker 1] start offset=0" in demo.log(0)
+
+
+def test_an_exit_status_above_every_signals_is_not_retried_at_once(demo: Rig) -> None:
+    demo.orders(0, exit=[0, 255])
+    demo.run("enqueue", "--offset", "0")
+    demo.worker(1)
+    demo.until_state(JobState.FAILED, 0)
+    demo.run("enqueue", "--offset", "1")
+    demo.until_state(JobState.DONE, 1)  # so the worker would have retried the other before
+    assert (demo.job(0)["LAST_REASON"], demo.where(0)) == ("rc_255", [JobState.FAILED])
+    assert len(demo.events("start", 0)) == 1

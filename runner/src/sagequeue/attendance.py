@@ -58,7 +58,14 @@ def _while_it_lives(spool: Spool, worker: str, orphan: str | None) -> Iterator[s
 def _without_a_solver(spool: Spool, job: Job, worker: str, orphan: str | None) -> Iterator[str]:
     """What a running job without a held lock is, in the first sentence, and what comes next."""
     settings, run = spool.config, execution.read(spool.result_file(job.name))
-    if orphan is None:
+    if run and run.rc is not None and (trouble := settings.state_trouble(job.offset)):
+        yield f"{job.name} is running, but its solver ended with exit status {run.rc}."
+        yield f"It cannot be settled ({sentence('state_unreadable')}): {trouble}."
+        yield (
+            "Next: it is settled by that result when the file can be read, by a worker that tries "
+            f"again and again, or by recovery {schedule.with_next_pass(settings)}."
+        )
+    elif orphan is None:
         yield f"{job.name} is running, and its solver has ended; {worker} settles it at once."
     elif run is None and predecessor.commands(settings):
         yield f"{job.name} is running: {sentence('shell_project_at_work')}, and may have it."

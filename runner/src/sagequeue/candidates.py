@@ -8,6 +8,7 @@ import heapq
 import time
 
 from sagequeue.jobs import JobState
+from sagequeue.later import Later
 from sagequeue.spool import SUFFIX, Spool
 from sagequeue.watch import SAFETY_SECONDS, Watch
 
@@ -20,11 +21,14 @@ class Candidates:
         self.watch = Watch(spool.dirs[JobState.PENDING])
         self._heap: list[tuple[int, str]] = []
         self._aside: list[str] = []
+        self.later = Later()
         self._list = True
         self._listed_at = float("-inf")
 
     def refresh(self) -> None:
-        """Take in what has come since the last call."""
+        """Take in what has come since the last call, and what has waited long enough."""
+        for name in self.later.take():
+            self.put(name)
         names = self.watch.take()
         if names is not None and not self._list:
             for name in names:
@@ -57,9 +61,13 @@ class Candidates:
         """Put away a job that somebody holds, to claim it most likely, or that can't be claimed."""
         self._aside.append(name)
 
-    def is_aside(self, name: str) -> bool:
-        """Whether the job was put aside and not taken back since."""
-        return name in self._aside
+    def put_off(self, name: str, seconds: float) -> None:
+        """Put away a job that is not to be claimed for so long."""
+        self.later.put(name, seconds)
+
+    def is_away(self, name: str) -> bool:
+        """Whether the job was put aside or put off, and not taken back since."""
+        return name in self._aside or name in self.later
 
     def take_back(self) -> bool:
         """Put what was put aside and is pending still among the candidates again; was there any."""

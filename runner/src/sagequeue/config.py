@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sagequeue import keyvalue, regular
-from sagequeue.exceptions import ConfigError, StateCorrupt
+from sagequeue.exceptions import ConfigError, StateCorrupt, StateUnreadable
 
 JOBSET_NAME = re.compile(r"[a-z0-9_]+")
 ACTIVE = "sagequeue"
@@ -110,7 +110,11 @@ class Config:
         return max(0, -((offset - self.total_cases) // self.stride))
 
     def last_gidx(self, offset: int) -> int:
-        """The last case done by the state file, -1 when none is; StateCorrupt for nonsense."""
+        """The last case done by the state file, -1 when none is.
+
+        Raises StateCorrupt for nonsense and for what is not a regular file, StateUnreadable if the
+        file cannot be read now, which says nothing of its content.
+        """
         path = self.state_file(offset)
         if path is None:
             return -1
@@ -118,8 +122,10 @@ class Config:
             content = regular.read(path, 65)
         except FileNotFoundError:
             return -1
-        except OSError as error:
+        except regular.NoRegularFile as error:
             raise StateCorrupt(f"cannot read {path}: {error.strerror}") from None
+        except OSError as error:
+            raise StateUnreadable(f"cannot read {path}: {error.strerror}") from None
         gidx = int(content) if len(content) <= 64 and _STATE_TEXT.fullmatch(content) else None
         if gidx == -1:
             return -1
@@ -131,10 +137,20 @@ class Config:
             )
         return gidx
 
+    def state_trouble(self, offset: int) -> str | None:
+        """Why the state file cannot be read now, with its path; None when it can, or need not."""
+        try:
+            self.last_gidx(offset)
+        except StateUnreadable as error:
+            return str(error)
+        except StateCorrupt:
+            pass
+        return None
+
     def complete(self, offset: int) -> bool | None:
         """Whether the state file says that the partition is done; None when that can't be known.
 
-        Raises StateCorrupt as `last_gidx` does.
+        Raises StateCorrupt and StateUnreadable as `last_gidx` does.
         """
         cases = self.cases(offset)
         if cases is None or not self.state_file_host:

@@ -5,7 +5,8 @@ SagequeueError (exit 1)        an operation was refused or failed
 |-- Busy (exit 75)             somebody else is at it; trying again later does help
 |-- IllegalEdge                a transition that the state diagram does not have
 |-- MalformedJob               a job file that cannot be read as a job
-`-- StateCorrupt               a workload's state file that is not one integer of its partition
+|-- StateCorrupt               a workload's state file that is not one integer of its partition
+`-- StateUnreadable            a workload's state file that cannot be read now
 
 ReadingInterrupted is an OSError: what was begun is taken up again later.
 """
@@ -52,3 +53,7 @@ class StateCorrupt(SagequeueError):
 
 class ReadingInterrupted(OSError):
     """A signal came while a log was read; whoever comes next reads on."""
+
+
+class StateUnreadable(SagequeueError):
+    """A state file that the system does not let us read now; its content may be sound."""

@@ -16,8 +16,15 @@ from pathlib import Path
 from sagequeue import durable, keyvalue, regular
 from sagequeue.jobs import Outcome, now
 
-LACKS = ("no_directory", "no_script", "no_program", "no_search", "no_process")
-"""What keeps the wrapper from starting anything."""
+# Linux has the signals 1 to 64; a shell gives 128 + n for signal n.
+LAST_SIGNAL = 64
+
+NOT_PREPARSED = "not_preparsed"
+LACKS = ("no_directory", "no_script", "no_program", "no_search", "no_process", NOT_PREPARSED)
+"""What keeps the wrapper from starting the workload."""
+
+FORMAT = 2
+"""The format of the records that we write. Since 2 the wrapper tells when the workload starts."""
 
 _RC = re.compile(r"[0-9]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -33,10 +40,12 @@ class Execution:
     `log_start` is the log's size in bytes before it, `log_inode` the log's inode (None: an older
     release began it), `gidx` the state file's number (or word) then, `wrapper` the wrapper's
     process id where the solver runs (None: nothing was started), `rc` the workload's exit status
-    as a shell gives it (128 + n for signal n; None: no result came), `stopped` whether one of us
-    ended it, `oom` whether the kernel killed for want of memory then, `lacks` a word of `LACKS` for
-    what it could not be started without, `cut` whether a process that still wrote the log had to be
-    killed.
+    as a shell gives it (128 + n for signal n from 1 to 64, which a workload may also have exited
+    with; None: no result came), `stopped` whether one of us ended it, `oom` whether the kernel
+    killed for want of memory then, `lacks` a word of `LACKS` for what it could not be started
+    without, `cut` whether a process was ended that still had the log open for writing: the log may
+    lack the end of the output. `run` is whether the wrapper told that it starts the workload, as it
+    does since `format` 2.
     """
 
     worker: str
@@ -51,11 +60,16 @@ class Execution:
     lacks: str = ""
     log_inode: int | None = None
     cut: bool = False
+    format: int = 1
+    run: bool = False
 
     @property
     def started(self) -> bool:
-        """Whether the workload was, or may have been, started."""
-        return self.rc is not None or (self.wrapper is not None and not self.lacks)
+        """Whether the workload was started, or may have been."""
+        if self.rc is not None:
+            return True
+        begun = self.run if self.format >= 2 else self.wrapper is not None
+        return begun and not self.lacks
 
 
 UNKNOWN = Execution("-", "", 0, "", 0, None, stopped=False, gate_seen=False)
@@ -68,12 +82,26 @@ def begin(path: Path, worker: int, log_start: int, gidx: str, log_inode: int | N
     For good, before the claim: an old result must not come back to decide a new execution.
     """
     word = secrets.token_hex(8)
-    head = {"WORKER": str(worker), "EXECUTION": word, "STARTED": now()}
+    head = {"FORMAT": str(FORMAT), "WORKER": str(worker), "EXECUTION": word, "STARTED": now()}
     place = {"LOG_START": str(log_start)}
     if log_inode is not None:
         place["LOG_INODE"] = str(log_inode)
     durable.replace(path, keyvalue.render({**head, **place, "GIDX": gidx}))
     return word
+
+
+def note_stop(path: Path, run: Execution) -> None:
+    """Note in the record of that execution, and of no later one, that one of us ends it.
+
+    It may be ended so hard that its wrapper cannot say so.
+    """
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+        try:
+            if f"EXECUTION={run.word}\n".encode() in os.pread(fd, 4096, 0):
+                os.write(fd, b"STOPPED=1\n")
+        finally:
+            os.close(fd)
 
 
 def note_gate(path: Path) -> None:
@@ -107,6 +135,8 @@ def read(path: Path) -> Execution | None:
             log_inode=_whole(values["LOG_INODE"]) if "LOG_INODE" in values else None,
             cut="CUT" in values,
             lacks=values.get("LACKS", "") if values.get("LACKS") in LACKS else "",
+            format=_whole(values.get("FORMAT", "1")),
+            run="RUN" in values,
         )
     except FileNotFoundError:
         return None
@@ -127,14 +157,14 @@ def judge(run: Execution, *, complete: bool | None, gate: bool) -> tuple[Outcome
     stop gate is there now.
     """
     if run.rc is None:
-        return Outcome.INTERRUPTED, "no_result"
+        return Outcome.INTERRUPTED, "stopped" if run.stopped else "no_result"
     if run.rc == 0 and complete:
         return Outcome.DONE, ""
     if run.stopped:
         return Outcome.INTERRUPTED, "stopped"
     if run.rc == 128 + signal.SIGKILL and run.oom:
         return Outcome.FAILED, "out_of_memory"
-    if run.rc > 128:
+    if 128 < run.rc <= 128 + LAST_SIGNAL:
         return Outcome.FAILED, f"signal_{run.rc - 128}"
     if run.rc != 0:
         return Outcome.FAILED, f"rc_{run.rc}"

@@ -1,20 +1,27 @@
 """Why one job is where it is, and what happens next and when, as sentences. It only looks."""
 
+import math
 import os
 import re
 from collections.abc import Iterator
 
-from sagequeue import attendance, config, jobs, retry, runtime, schedule
+from sagequeue import attendance, backoff, config, jobs, retry, runtime, schedule
+from sagequeue.attending import LAST_PAUSE
 from sagequeue.commands import typed
 from sagequeue.config import Config
-from sagequeue.exceptions import ConfigError, MalformedJob, SagequeueError, StateCorrupt
+from sagequeue.exceptions import (
+    ConfigError,
+    MalformedJob,
+    SagequeueError,
+    StateCorrupt,
+    StateUnreadable,
+)
 from sagequeue.jobs import RETRY, Job, JobState, Outcome
 from sagequeue.owner import is_locked, read_owner
 from sagequeue.progress import gate_reason
 from sagequeue.reasons import sentence
 from sagequeue.settlement import MAX_INTERRUPTS
 from sagequeue.spool import Spool
-from sagequeue.worker import LAST_PAUSE
 
 _FILE = re.compile(r"(?:\.env|\.env\.owner|\.lock|\.result|\.log)$")
 
@@ -77,6 +84,9 @@ def _explain(spool: Spool, name: str) -> Iterator[str]:
         settings.last_gidx(job.offset)
     except StateCorrupt as error:
         yield f"Its state file is wrong: {error}."
+    except StateUnreadable as error:
+        if state not in (JobState.PENDING, JobState.RUNNING):
+            yield f"Its state file cannot be read now: {error}."
     if os.path.exists(log := settings.log_file(job.offset)):
         yield f"Its log is {log}; {typed(settings, f'logs --offset {job.offset}')} shows the end."
 
@@ -110,6 +120,13 @@ def _pending(spool: Spool, job: Job) -> Iterator[str]:
     before = sum(offset < job.offset for offset in offsets)
     yield f"{job.name} is pending, number {before + 1} of {len(offsets)} to be claimed."
     yield from _before(settings, job)
+    if trouble := settings.state_trouble(job.offset):
+        yield f"It is not started, since its state file cannot be read now: {trouble}."
+        yield (
+            "Next: workers go on with the others, look at the file again every "
+            f"{LAST_PAUSE:.0f} s at least, and start the job when it can be read."
+        )
+        return
     gate, workers = gate_reason(settings), _workers(settings)
     if gate is not None:
         yield f"The stop gate is there ({gate or 'empty'}), and nothing is claimed while it is."
@@ -134,7 +151,10 @@ def _pending(spool: Spool, job: Job) -> Iterator[str]:
     busy = [f"{number} (at offset {at[number]})" for number in workers if number in at]
     if len(busy) < len(workers):
         free = [number for number in workers if number not in at]
-        yield f"Next: {'at once' if before == 0 else 'soon'}, worker {' or '.join(free)} is free."
+        when = "at once" if before == 0 else "soon"
+        if left := backoff.left(job):
+            when = f"in {math.ceil(left)} s"
+        yield f"Next: {when}, worker {' or '.join(free)} is free."
     else:
         first = f", after the {before} lower offset{'s'[: before != 1]}" if before else ""
         yield f"Next: a worker that is through with its job claims it{first}: {', '.join(busy)}."
@@ -149,9 +169,15 @@ def _before(settings: Config, job: Job) -> Iterator[str]:
             f"{settings.max_failed_retries} times."
         )
     elif job.last_reason:
-        count = job.count("INTERRUPTS")
-        more = f", {count} of {MAX_INTERRUPTS} times in a row before it is held" if count else ""
+        count = 0 if job.count("NOT_STARTED") else job.count("INTERRUPTS")
+        most = f" of {MAX_INTERRUPTS}" if settings.state_file_host else ""
+        end = " before it is held" if most else ""
+        more = f", {count}{most} times in a row{end}" if count else ""
         yield f"It was given back: {why}{more}."
+    if error := job.extra.get("LAST_ERROR"):
+        yield f"The last that was printed then: {jobs.printable(error)}"
+    if note := backoff.note(job):
+        yield f"It {note}."
 
 
 def _done(spool: Spool, job: Job) -> Iterator[str]:

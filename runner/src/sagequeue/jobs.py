@@ -36,6 +36,12 @@ class Outcome(StrEnum):
     FOUND = "found"
 
 
+_WAITS = (
+    *("INTERRUPTS", "INTERRUPT_RUN", "INTERRUPT_LOG", "NOT_BEFORE", "NOT_BEFORE_BOOT"),
+    *("NOT_STARTED", "LAST_ERROR"),
+)
+"""What is noted of executions that came to nothing, INTERRUPT_LOG by an older release."""
+
 RETRY = "retry"
 """LAST_OUTCOME of a job that was given back to pending after its own failure."""
 
@@ -81,7 +87,7 @@ class Job:
         return job_name(self.jobset, self.offset)
 
     def count(self, key: str) -> int:
-        """A counter, ATTEMPTS or INTERRUPTS; 0 when it is not there."""
+        """A counter, ATTEMPTS, INTERRUPTS or NOT_STARTED; 0 when it is not there."""
         return int(self.extra.get(key) or 0)
 
     @property
@@ -100,6 +106,10 @@ class Job:
         for key in (key for key, value in changes.items() if value is None):
             merged.pop(key, None)
         return replace(self, extra=merged)
+
+    def without_waits(self) -> "Job":
+        """A copy that no execution in the past keeps from being claimed, or counts against."""
+        return self.with_(**dict.fromkeys(_WAITS))
 
     def render(self) -> str:
         """The job file's text."""
@@ -125,7 +135,7 @@ def parse(name: str, content: bytes, jobset: str, stride: int) -> Job:
     job = Job(jobset, int(offset_text), values)
     if job.name != name:
         raise MalformedJob("name_mismatch", f"its OFFSET says {job.name}, its file name {name}")
-    for key in ("ATTEMPTS", "INTERRUPTS"):
+    for key in ("ATTEMPTS", "INTERRUPTS", "NOT_STARTED"):
         if not _COUNT.fullmatch(values.get(key) or "0"):
             raise MalformedJob("bad_count", f"its {key} is not a number")
     return job

@@ -19,7 +19,13 @@ from sagequeue import config as configuration
 from sagequeue import durable, predecessor
 from sagequeue.commands import typed
 from sagequeue.config import ACTIVE, Config
-from sagequeue.exceptions import Busy, MalformedJob, SagequeueError, StateCorrupt
+from sagequeue.exceptions import (
+    Busy,
+    MalformedJob,
+    SagequeueError,
+    StateCorrupt,
+    StateUnreadable,
+)
 from sagequeue.jobs import JobState
 from sagequeue.spool import SUFFIX, Spool
 
@@ -117,7 +123,7 @@ def _survey_states(spool: Spool, tell: Tell) -> None:
     for offset in range(config.stride):
         try:
             last[offset] = config.last_gidx(offset)
-        except StateCorrupt as error:
+        except (StateCorrupt, StateUnreadable) as error:
             tell(f"{error}.")
     cases = sum(0 if gidx < 0 else gidx // config.stride + 1 for gidx in last.values())
     tell(f"By the state files, {config.state_file_host}, {cases} cases are done.")

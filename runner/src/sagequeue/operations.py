@@ -5,12 +5,30 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from sagequeue import durable, execution, jobs, predecessor, regular, runtime, settlement
+from sagequeue import (
+    durable,
+    execution,
+    jobs,
+    predecessor,
+    queue_format,
+    regular,
+    runtime,
+    settlement,
+)
 from sagequeue.commands import typed
 from sagequeue.config import Config
-from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob, SagequeueError, StateCorrupt
+from sagequeue.exceptions import (
+    Busy,
+    IllegalEdge,
+    MalformedJob,
+    SagequeueError,
+    StateCorrupt,
+    StateUnreadable,
+)
+from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState
 from sagequeue.owner import Lock, LockWaiter, wait_lock
 from sagequeue.progress import gate_reason
@@ -92,7 +110,7 @@ def _redo(spool: Spool, offsets: range, tell: Tell) -> set[str]:
                     tell(f"{name} stays in {state}/: {error}; mend or remove the file")
                     continue
             again.add(name)
-            with contextlib.suppress(StateCorrupt):
+            with contextlib.suppress(StateCorrupt, StateUnreadable):
                 complete += bool(spool.config.complete(names[name]))
     if complete:
         pattern = spool.config.state_file_host
@@ -136,31 +154,58 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
     solvers = runtime.for_config(config)
     requeued = 0
     for name in sorted(spool.names(JobState.RUNNING)):
-        run = execution.read(spool.result_file(name))
-        waiting = LockWaiter(spool.lock_file(name))
-        while not waiting.over:
-            now = execution.read(spool.result_file(name))
-            if run is not None and now is not None and now.word != run.word:
-                break  # its worker settled it, and it was claimed again meanwhile
-            runtime.end_solver(solvers, spool.lock_file(name), now)
-            waiting.join(LockWaiter.AGAIN)
-        if not waiting.over:
-            waiting.give_up()
+        lost = None
+        if (lock := spool.lock(name)) is None:
+            lock, lost = _end(spool, solvers, name)
+        if lock is None:
             tell(f"{name} was given back, and claimed again")
             requeued += 1
             continue
-        with waiting.taken() as lock, contextlib.suppress(IllegalEdge):
+        with lock, contextlib.suppress(IllegalEdge):
             # Its worker may have had the lock first and settled it; that is as good.
             if spool.lies(JobState.RUNNING, name):
-                settlement.settle(spool, lock, name)
+                try:
+                    settlement.settle(spool, lock, name, lost=lost, by_hand=True)
+                except StateUnreadable as error:
+                    tell(f"{name} stays in running/, with its result: {error}")
+                    continue
         where = ", ".join(spool.locate(name))
         tell(f"{name} is {where}")
         requeued += 1
     tell(f"requeued={requeued}")
 
 
+def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> tuple[Lock | None, Execution | None]:
+    """End what holds a running job's lock.
+
+    Returns:
+        The lock, None if the job is solved anew meanwhile; and what is known of the execution that
+        was ended, if its record is lost.
+
+    """
+    record, ended = spool.result_file(name), False
+    run = execution.read(record)
+    waiting = LockWaiter(spool.lock_file(name))
+    while not waiting.over:
+        now = execution.read(record)
+        if run and now and execution.UNKNOWN not in (run, now) and now.word != run.word:
+            waiting.give_up()  # its worker settled it, and it was claimed again
+            return None, None
+        if now is None and spool.lies(JobState.RUNNING, name):
+            # Lost, unless it was claimed again just now, and so has a record.
+            now = execution.read(record) or execution.UNKNOWN
+        ended = ended or now is execution.UNKNOWN
+        if now is not None and not now.stopped:
+            execution.note_stop(record, now)
+        runtime.end_solver(solvers, spool.lock_file(name), now)
+        waiting.join(LockWaiter.AGAIN)
+    lost = ended and execution.read(record) in (None, execution.UNKNOWN)
+    return waiting.taken(), replace(execution.UNKNOWN, stopped=True) if lost else None
+
+
 def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
     """Set the stop gate; one that is there keeps its text."""
+    queue_format.check(config)
     gate = config.stop_file_host
     if config.gated:
         tell(f"the stop gate is there already: {gate}")
@@ -176,6 +221,7 @@ def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
 
 def clear_stop(config: Config, *, only: str = "", tell: Tell) -> None:
     """Take the stop gate away, if each of its lines begins with `only`; findings stay."""
+    queue_format.check(config)
     gate = config.stop_file_host
     reason = gate_reason(config)
     if reason is None:
@@ -229,7 +275,7 @@ def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
     with spool.batch():
         for name in spool.names(JobState.RUNNING):
             # What it printed and nobody recorded yet is recorded.
-            with _locked(spool, name) as lock, contextlib.suppress(IllegalEdge):
+            with _locked(spool, name) as lock, contextlib.suppress(IllegalEdge, StateUnreadable):
                 if lock is not None and spool.lies(JobState.RUNNING, name):
                     settlement.settle(spool, lock, name)
         for state in JobState:

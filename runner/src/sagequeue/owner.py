@@ -189,7 +189,7 @@ def process(pid: int) -> Process | None:
     fields = stat.rpartition(")")[2].split()
     if fields[0] in ("Z", "X"):
         return None
-    return Process(pid, fields[19], _boot_id())
+    return Process(pid, fields[19], boot_id())
 
 
 @functools.cache
@@ -200,7 +200,8 @@ def _myself(pid: int) -> Process:
 
 
 @functools.cache
-def _boot_id() -> str:
+def boot_id() -> str:
+    """What tells this boot of the machine from every other one."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
@@ -219,6 +220,13 @@ def write_owner(path: Path, worker: int) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     durable.write(temporary, text, sync=False)
     temporary.rename(path)
+
+
+def is_mine(path: Path) -> bool:
+    """Whether the owner file names this process."""
+    me, named = _myself(os.getpid()), read_owner(path)
+    said = tuple(named.get(key) for key in ("OWNER_PID", "OWNER_START", "OWNER_BOOT"))
+    return said == (str(me.pid), me.start, me.boot)
 
 
 def read_owner(path: Path) -> dict[str, str]:

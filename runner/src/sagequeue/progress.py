@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagequeue import coverage, execution, findings, regular, retry, tally
+from sagequeue import backoff, coverage, execution, findings, regular, retry, tally
 from sagequeue.config import Config
-from sagequeue.exceptions import MalformedJob, StateCorrupt
+from sagequeue.exceptions import MalformedJob, StateCorrupt, StateUnreadable
 from sagequeue.jobs import Job, JobState, job_name, printable
 from sagequeue.owner import is_locked, orphan_reason, read_owner
 from sagequeue.spool import Spool
@@ -24,7 +24,8 @@ from sagequeue.tally import Tally
 class Partition:
     """One offset. Times are seconds, `last_activity` is ISO 8601; None is "not known".
 
-    For the last five see `coverage.Coverage`.
+    `note` is a sentence about what keeps the job from going on, or empty. For the five before it
+    see `coverage.Coverage`.
     """
 
     offset: int
@@ -45,6 +46,7 @@ class Partition:
     cases_unread: int
     log_behind: bool
     covered: bool
+    note: str = ""
 
     @property
     def percent(self) -> float | None:
@@ -135,12 +137,14 @@ def _partition(
     config, name = spool.config, job_name(spool.config.jobset, offset)
     state = states.get(name)
     gidx: int | None = None
-    reason = ""
+    reason = note = ""
     if config.state_file_host:
         try:
             gidx = config.last_gidx(offset)
         except StateCorrupt:
             reason = "state_corrupt"
+        except StateUnreadable as error:
+            reason, note = "state_unreadable", str(error)
     done = 0 if gidx is None or gidx < 0 else (gidx - offset) // config.stride + 1
     job, malformed = _job(spool, state, name)
     held = state is JobState.FAILED and (
@@ -173,7 +177,13 @@ def _partition(
         cases_unread=covered.unread,
         log_behind=covered.behind,
         covered=covered.complete,
+        note=note or (_waits(job) if job and state is JobState.PENDING else ""),
     )
+
+
+def _waits(job: Job) -> str:
+    """What was printed when the pending job could not be started, and how long it waits."""
+    return "; ".join(filter(None, (job.extra.get("LAST_ERROR"), backoff.note(job))))
 
 
 def _job(spool: Spool, state: JobState | None, name: str) -> tuple[Job | None, str]:
@@ -237,4 +247,6 @@ def as_json(facts: Survey) -> dict[str, Any]:
     shape = asdict(facts)
     for plain, partition in zip(shape["partitions"], facts.partitions, strict=True):
         plain["percent"] = partition.percent
+        if not partition.note:
+            del plain["note"]
     return shape

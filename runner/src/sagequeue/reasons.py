@@ -3,6 +3,7 @@
 import re
 import signal
 
+from sagequeue.execution import LAST_SIGNAL
 from sagequeue.settlement import MAX_INTERRUPTS
 
 SENTENCES = {
@@ -21,11 +22,15 @@ SENTENCES = {
     "not started: it needs grep, /proc and one more process",
     "no_process": "the machine or the container could start no more processes (its limit is "
     "reached)",
+    "not_preparsed": "Sage's preparser failed, so the workload was not started and nothing is held "
+    "against the job; its log has what the preparser printed",
     "out_of_memory": "the kernel killed it for want of memory; give it more memory, or have fewer "
     "workers (WORKERS) share what there is",
     "incomplete": "the workload ended with exit status 0, but its state file says that cases are "
     "left",
     "state_corrupt": "its state file does not hold one case number of its partition",
+    "state_unreadable": "its state file cannot be read now, so nobody can tell whether it is "
+    "complete",
     "no_progress": f"{MAX_INTERRUPTS} times in a row no result came and its state file had not "
     "moved on",
     "command_too_long": "its command is longer than the kernel takes; make SAGE_BASE_ARGS shorter",
@@ -63,14 +68,22 @@ _STATUS = {
 
 def sentence(word: str) -> str:
     """What a reason means; a word that is none of ours is given back."""
-    if match := re.fullmatch(r"rc_([0-9]{1,3})", word):
-        status = int(match[1])
+    if (status := _exit_status(word)) is not None:
         return f"the workload ended with exit status {status}{_STATUS.get(status, '')}"
     if word == f"signal_{signal.SIGKILL:d}":
         return "the workload was killed by SIGKILL, most likely for want of memory"
     if match := re.fullmatch(r"signal_([0-9]{1,3})", word):
         return f"the workload was ended by {_signal(int(match[1]))}, which nobody here sent"
     return SENTENCES.get(word, word)
+
+
+def _exit_status(word: str) -> int | None:
+    """The exit status that a reason names: `rc_255`, or `signal_127` of an older release."""
+    if match := re.fullmatch(r"rc_([0-9]{1,3})", word):
+        return int(match[1])
+    if (match := re.fullmatch(r"signal_([0-9]{1,3})", word)) and int(match[1]) > LAST_SIGNAL:
+        return 128 + int(match[1])
+    return None
 
 
 def _signal(number: int) -> str:

@@ -7,9 +7,10 @@ import contextlib
 import functools
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 from sagequeue import execution, jobs, predecessor, reading, retry, settlement, unread
-from sagequeue.exceptions import IllegalEdge, MalformedJob
+from sagequeue.exceptions import IllegalEdge, MalformedJob, StateUnreadable
 from sagequeue.jobs import JobState
 from sagequeue.owner import Lock, orphan_reason, read_owner, try_lock
 from sagequeue.reading import Reader
@@ -39,6 +40,11 @@ def line(action: str, **pairs: object) -> str:
     return f"[recover] ts={jobs.now()} action={action}{said}"
 
 
+def lock_file(spool: Spool) -> Path:
+    """What a pass of recovery holds from its beginning to its end."""
+    return spool.config.run_dir / "recover.lock"
+
+
 def recover(
     spool: Spool, tell: Say = say, *, interrupted: Callable[[], bool] = reading.never
 ) -> bool:
@@ -47,7 +53,7 @@ def recover(
     Logs that nobody attends to are read on, until that is `interrupted`.
     A job that cannot be recovered (its disk is full, say) is told as a warning and left as it is.
     """
-    pass_lock = try_lock(spool.config.run_dir / "recover.lock")
+    pass_lock = try_lock(lock_file(spool))
     if pass_lock is None:
         return False
     counts: Counter[str] = Counter()
@@ -69,6 +75,9 @@ def recover(
                         stack.enter_context(lock)
                         if spool.lies(state, name):
                             counts[act(spool, lock, name, tell)] += 1
+                    except StateUnreadable as error:
+                        why = "state_unreadable"
+                        tell(line("warn", job=name, reason=why, error=error))
                     except (OSError, IllegalEdge) as error:
                         tell(line("warn", job=name, reason=error))
         _drop_stale_owners(spool, tell)

@@ -12,16 +12,22 @@ from pathlib import Path
 
 
 class NoRegularFile(OSError):
-    """A link, a directory, a FIFO, a device."""
+    """A link, a directory, a FIFO, a socket, a device."""
 
 
 def read(path: str | Path, most: int) -> bytes:
-    """At most `most` bytes from the start of a regular file; OSError, as for any file, if not."""
+    """At most `most` bytes from the start of a regular file.
+
+    Raises NoRegularFile if it is something else, OSError if it cannot be read.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno == errno.ELOOP:
+        # A loop of links on the way to it is an error, too, but the file's own name is not.
+        if error.errno == errno.ELOOP and os.path.islink(path):
             raise NoRegularFile(error.errno, "it is a symbolic link", str(path)) from None
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, a device without a driver
+            raise NoRegularFile(error.errno, "it is not a regular file", str(path)) from None
         raise
     try:
         status = os.fstat(fd)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sagequeue.execution import LAST_SIGNAL
 from sagequeue.jobs import RETRY, Job, Outcome
 
 # It would end the same way again, until somebody mends what it says.
@@ -31,7 +32,8 @@ def at_once(reason: str) -> bool:
     go on. What fails by itself waits for recovery's next pass: a trouble that passes (a disk away
     for a minute) must not cost all retries at once.
     """
-    return reason.startswith("signal_")
+    digits = reason.removeprefix("signal_")
+    return digits != reason and digits.isdecimal() and 1 <= int(digits) <= LAST_SIGNAL
 
 
 def decide(job: Job, max_retries: int) -> Decision:

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sagequeue import durable, execution, jobs, ledger, reading
+from sagequeue import backoff, durable, execution, joblog, jobs, ledger, reading
 from sagequeue.config import Config
-from sagequeue.exceptions import MalformedJob, ReadingInterrupted, StateCorrupt
+from sagequeue.exceptions import MalformedJob, ReadingInterrupted, StateCorrupt, StateUnreadable
 from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState, Outcome
 from sagequeue.owner import Lock
@@ -53,17 +53,20 @@ def log_line(config: Config, offset: int, worker: object, word: str, **pairs: ob
 
 
 def settle(
-    spool: Spool, lock: Lock, name: str, *, log: int | None = None,
-    interrupted: Callable[[], bool] = reading.never,
+    spool: Spool, lock: Lock, name: str, *, lost: Execution | None = None, by_hand: bool = False,
+    log: int | None = None, interrupted: Callable[[], bool] = reading.never,
 ) -> Settled:  # fmt: skip
     """Finish a running job whose lock we got, by the record of its last execution.
 
+    With `by_hand` a person asked for it: the job does not wait before it is claimed again. `lost`
+    is what is known of an execution whose record is lost; it is taken in place of the record.
     `log` is a descriptor of its log that the caller kept open: the log may have no name any more.
-    OSError (a full disk, say, or reading its log was `interrupted`) leaves the job running, with
-    its record, to be settled again.
+
+    OSError (a full disk, say, or reading its log was `interrupted`) and StateUnreadable leave the
+    job running, with its record, to be settled again.
     """
     config = spool.config
-    run = execution.read(spool.result_file(name))
+    run = lost or execution.read(spool.result_file(name))
     if run and run.rc is not None:
         # What is decided by it now must be decided by it again after a power cut.
         durable.sync_file(spool.result_file(name))
@@ -76,11 +79,11 @@ def settle(
         spool.reject(lock, JobState.RUNNING)
         return Settled(Outcome.FAILED, error.reason, JobState.FAILED, found)
     if run is None or not run.started:
-        reason = (run.lacks if run else "") or NOT_STARTED
+        reason = _not_started(run)
+        changed = _count_start(config, job, run, reason)
         if run is not None:
             log_line(config, job.offset, run.worker, Outcome.INTERRUPTED, job=name, reason=reason)
-        # Why is for people, who see it while it is pending; nothing else of the job changes.
-        spool.release(lock, job.with_(LAST_REASON=reason) if reason in execution.LACKS else None)
+        spool.release(lock, backoff.wait(changed, 0) if changed and by_hand else changed)
         return Settled(Outcome.INTERRUPTED, reason, JobState.PENDING, found, started=False)
 
     outcome, reason = _judge(config, job, run)
@@ -89,12 +92,14 @@ def settle(
     _end(config, name, run, log, outcome, reason)
     if outcome is Outcome.INTERRUPTED:
         job = _count_interrupt(config, job, run, reason)
+        if by_hand:
+            job = backoff.wait(job, 0)
         if job.last_reason == NO_PROGRESS:
             spool.hold(lock, job)
             return Settled(outcome, NO_PROGRESS, JobState.FAILED, found)
         spool.interrupt(lock, job)
         return Settled(outcome, reason, JobState.PENDING, found)
-    job = job.with_(INTERRUPTS=None, INTERRUPT_LOG=None)
+    job = job.without_waits()
     last = Outcome.FOUND if found else outcome
     if outcome is Outcome.DONE:
         spool.finish(lock, job, last)
@@ -109,7 +114,10 @@ def settle(
 
 
 def state_word(config: Config, offset: int) -> str:
-    """The state file's number, or a word that differs from every number."""
+    """The state file's number, or a word that differs from every number.
+
+    Raises StateUnreadable if the file cannot be read now.
+    """
     try:
         return str(config.last_gidx(offset)) if config.state_file_host else "unknown"
     except StateCorrupt:
@@ -133,10 +141,13 @@ def _read_log(
     reader = Reader.open(config, name, offset)
     assert reader is not None, "it was waited for"
     with reader:
+        at = reader.at
+        before = at.solutions if at.over else 0
         if not reader.read(run, log, over=True, interrupted=interrupted):
             raise ReadingInterrupted(f"the log of {name} was not read to its end yet")
-        at = reader.at
-    if run is None or at.execution != run.word:
+    if run is None or not run.word:  # whatever was not told of an execution before is of this one
+        return at.solutions - before
+    if at.execution != run.word:
         return 0
     if at.new and not at.over:
         log_line(config, offset, run.worker, Outcome.FOUND, job=name, solutions=at.new)
@@ -169,12 +180,17 @@ def _end(
 
 def _ended_by_itself(run: Execution) -> bool:
     """Whether the workload ended of its own accord, and so wrote all that it had to say."""
-    return run.rc is not None and run.rc <= 128 and not run.stopped and not run.cut
+    if run.rc is None or 128 < run.rc <= 128 + execution.LAST_SIGNAL:
+        return False
+    return not run.stopped and not run.cut
 
 
 def _cases(config: Config, offset: int, run: Execution) -> tuple[int | None, int | None]:
     """The first and the last case of the execution, by the state file; local numbers."""
-    then, now = run.gidx, state_word(config, offset)
+    try:
+        then, now = run.gidx, state_word(config, offset)
+    except StateUnreadable:
+        return None, None
     if not (_GIDX.fullmatch(then) and _GIDX.fullmatch(now)):
         return None, None
     return int(then) // config.stride + 1, int(now) // config.stride
@@ -186,19 +202,58 @@ def _judge(config: Config, job: Job, run: Execution) -> tuple[Outcome, str]:
     except StateCorrupt:
         outcome, reason = execution.judge(run, complete=False, gate=config.gated)
         return outcome, "state_corrupt" if outcome is Outcome.FAILED else reason
+    except StateUnreadable:
+        # Only a job that goes back to pending whatever the file says is settled without it.
+        outcome, reason = execution.judge(run, complete=True, gate=config.gated)
+        if outcome is not Outcome.INTERRUPTED:
+            raise
+        return outcome, reason
     return execution.judge(run, complete=complete, gate=config.gated)
 
 
+def _not_started(run: Execution | None) -> str:
+    """Why the workload was not started, in a word."""
+    if run is None:
+        return NOT_STARTED
+    return "stopped" if run.stopped else run.lacks or NOT_STARTED
+
+
+def _count_start(config: Config, job: Job, run: Execution | None, reason: str) -> Job | None:
+    """The job whose workload was not started, saying why; None if it goes back as it was.
+
+    Nothing is held against it. Was the wrapper at work already, the job waits, the longer the more
+    often: the next attempt may take seconds, too, and another job may be luckier.
+    """
+    if run is None or (reason == NOT_STARTED and run.wrapper is None):
+        return None
+    changed = job.with_(LAST_REASON=reason, LAST_ERROR=None)
+    if run.stopped or run.wrapper is None:
+        return backoff.wait(changed, 0)
+    if reason == execution.NOT_PREPARSED:
+        changed = changed.with_(LAST_ERROR=joblog.last_words(config.log_file(job.offset)) or None)
+    count = job.count("NOT_STARTED") + 1
+    return backoff.wait(changed.with_(NOT_STARTED=count), backoff.before_a_start(count))
+
+
 def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> Job:
-    """The job with one interruption more in a row, or with none when its state file moved on."""
+    """The job with one interruption more in a row, or with none when its state file moved on.
+
+    The more there are, the longer it waits; one that keeps a state file is held at last.
+    """
     changed = job.with_(LAST_OUTCOME=Outcome.INTERRUPTED, LAST_REASON=reason)
-    if run.rc is not None:
-        return changed  # it was stopped by one of us, which says nothing of the job
-    state = state_word(config, job.offset)
-    if state in ("unknown", "") or state != run.gidx:
-        return changed.with_(INTERRUPTS=None, INTERRUPT_LOG=None)
-    # Where its log began tells executions apart: a settlement that was cut off counts once.
-    this = str(run.log_start)
-    count = job.count("INTERRUPTS") + (job.extra.get("INTERRUPT_LOG") != this)
-    changed = changed.with_(INTERRUPTS=count, INTERRUPT_LOG=this)
-    return changed.with_(LAST_REASON=NO_PROGRESS) if count >= MAX_INTERRUPTS else changed
+    changed = backoff.wait(changed.with_(NOT_STARTED=None, LAST_ERROR=None), 0)
+    if run.stopped:
+        return changed  # it was ended by one of us, which says nothing of the job
+    try:
+        state = state_word(config, job.offset)
+    except StateUnreadable:
+        return changed  # whether it got on cannot be told
+    if config.state_file_host and run.gidx and state != run.gidx:
+        return changed.without_waits()
+    # The execution's own word: a settlement that was cut off counts once. A spoilt record has none.
+    this = run.word or None
+    count = job.count("INTERRUPTS") + (this is None or job.extra.get("INTERRUPT_RUN") != this)
+    changed = changed.with_(INTERRUPTS=count, INTERRUPT_RUN=this, INTERRUPT_LOG=None)
+    if count >= MAX_INTERRUPTS and config.state_file_host and run.gidx:
+        return changed.with_(LAST_REASON=NO_PROGRESS)
+    return backoff.wait(changed, backoff.seconds(count))

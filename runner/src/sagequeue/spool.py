@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sagequeue import durable, jobs, owner, regular
+from sagequeue import durable, jobs, owner, queue_format, regular
 from sagequeue.config import Config
 from sagequeue.exceptions import IllegalEdge, MalformedJob, SagequeueError
 from sagequeue.jobs import RETRY, Job, JobState, Outcome
@@ -45,8 +45,12 @@ class Spool:
     # Looking
 
     def create(self) -> None:
-        """Make the directories; refuse a queue that is spread over filesystems."""
+        """Make the directories; refuse a queue that is spread over filesystems.
+
+        Raises ConfigError for a queue of a newer release.
+        """
         config = self.config
+        queue_format.check(config)
         beside = (config.run_dir, config.log_dir, config.ledger_dir, config.results_dir)
         for path in (*self.dirs.values(), *beside):
             durable.make_directory(path)
@@ -55,6 +59,7 @@ class Spool:
                 f"{config.queue_dir}: pending, running, done and failed must lie in one "
                 "filesystem, since a job changes its state by a rename"
             )
+        queue_format.note(config)
 
     def names(self, state: JobState) -> list[str]:
         """The jobs of a state, unsorted: the files whose names begin as a job's does."""
@@ -172,7 +177,7 @@ class Spool:
 
     def pause(self, lock: Lock, job: Job, outcome: Outcome) -> None:
         """F: running -> pending, because of the stop gate."""
-        changed = job.with_(LAST_OUTCOME=outcome, LAST_REASON="stop_gate", INTERRUPTS=None)
+        changed = job.without_waits().with_(LAST_OUTCOME=outcome, LAST_REASON="stop_gate")
         self._move(lock, JobState.RUNNING, JobState.PENDING, changed)
 
     def interrupt(self, lock: Lock, job: Job) -> None:
@@ -200,7 +205,7 @@ class Spool:
 
     def retry_by_hand(self, lock: Lock, job: Job, *, reset: bool) -> None:
         """K: failed -> pending by hand; ATTEMPTS stay unless `reset`."""
-        job = job.with_(LAST_RETRY_TS=jobs.now(), LAST_OUTCOME=RETRY, INTERRUPTS=None)
+        job = job.without_waits().with_(LAST_RETRY_TS=jobs.now(), LAST_OUTCOME=RETRY)
         self._move(
             lock, JobState.FAILED, JobState.PENDING, job.with_(ATTEMPTS=None) if reset else job
         )
@@ -209,9 +214,7 @@ class Spool:
         """L: done or failed -> pending, as a new job."""
         if state not in (JobState.DONE, JobState.FAILED):
             raise IllegalEdge(f"{job.name} is {state}: only done and failed jobs are done again")
-        fresh = job.with_(
-            ENQUEUED_AT=jobs.now(), ATTEMPTS=None, INTERRUPTS=None, LAST_RETRY_TS=None
-        )
+        fresh = job.without_waits().with_(ENQUEUED_AT=jobs.now(), ATTEMPTS=None, LAST_RETRY_TS=None)
         fresh = fresh.with_(LAST_OUTCOME=None, LAST_REASON=None, FINISHED_AT=None)
         self._move(lock, state, JobState.PENDING, fresh)
 

@@ -19,6 +19,7 @@ from sagequeue.progress import Partition, Survey
 _ROWS = 40
 # Lines of doubt that are shown.
 _DOUBTS = 12
+_NOTES = 5
 
 
 def duration(seconds: float) -> str:
@@ -48,7 +49,7 @@ def draw(settings: Config, facts: Survey) -> RenderableType:
         bar.add_row(ProgressBar(total=max(1, total), completed=done, width=60))
         lines += [bar, Text(text)]
     lines += [Text(text, style="yellow") for text in _standstill(settings, facts)]
-    lines += [_table(facts), *_failures(settings, facts)]
+    lines += [_table(facts), *_notes(facts), *_failures(settings, facts)]
     lines += [finding_text(finding) for finding in facts.findings]
     if facts.tally_cases:
         lines.append(_tally_table(facts))
@@ -110,6 +111,15 @@ def _standstill(settings: Config, facts: Survey) -> Iterator[str]:
         yield f"no workers run: {typed(settings, 'start')} starts them"
     elif unfinished:
         yield f"{facts.workers_alive} of {facts.workers} workers run"
+
+
+def _notes(facts: Survey) -> Iterator[Text]:
+    """What keeps single jobs from going on, a line each, of the first few."""
+    noted = [p for p in facts.partitions if p.note]
+    for p in noted[:_NOTES]:
+        yield Text(printable(f"offset {p.offset}: {p.note}"), style="yellow")
+    if len(noted) > _NOTES:
+        yield Text(f"... and {len(noted) - _NOTES} more offsets like these", style="yellow")
 
 
 def _failures(settings: Config, facts: Survey) -> Iterator[Text]:

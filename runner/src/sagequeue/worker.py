@@ -6,30 +6,34 @@ on, holding the job's lock, and worker N takes up again what worker N left.
 
 import contextlib
 import errno
-import functools
 import os
-import time
-from collections.abc import Callable
-from enum import Enum, auto
 
-from sagequeue import execution, predecessor, recovery, retry, runtime, settlement, vintage, worklog
+from sagequeue import (
+    backoff,
+    execution,
+    predecessor,
+    recovery,
+    runtime,
+    settlement,
+    vintage,
+    worklog,
+)
+from sagequeue.attending import FIRST_PAUSE, LAST_PAUSE, Attending, Turn, soonest
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
-from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob
-from sagequeue.execution import Execution
-from sagequeue.jobs import Job, JobState, Outcome, printable
-from sagequeue.live_log import LiveLog
-from sagequeue.owner import Lock, LockWaiter, read_owner, try_lock, write_owner
+from sagequeue.exceptions import (
+    Busy,
+    ConfigError,
+    IllegalEdge,
+    MalformedJob,
+    StateUnreadable,
+)
+from sagequeue.jobs import Job, JobState, Outcome
+from sagequeue.owner import Lock, try_lock
 from sagequeue.runtime import Descriptors, Marks
 from sagequeue.spool import Spool
 from sagequeue.watch import Signals, Watch
 
-# Seconds before what went wrong is tried again; doubled each time.
-_FIRST_PAUSE, LAST_PAUSE = 0.005, 10.0
-# Seconds between looks into the log of the solver at work.
-_LOOK = 2.0
-# Seconds that a worker which is told to end may still read its solver's log.
-_READING = 5.0
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 # What is wrong with the machine is wrong with every job; other errors are of one job's files.
 _EVERYBODYS = (
@@ -38,17 +42,7 @@ _EVERYBODYS = (
 )
 
 
-class Turn(Enum):
-    """What one turn of the loop came to, and so what to wait for before the next."""
-
-    GO_ON = auto()
-    IDLE = auto()
-    GATED = auto()
-    BUSY = auto()
-    UNAVAILABLE = auto()
-
-
-class Worker:
+class Worker(Attending):
     """Worker N of a jobset."""
 
     def __init__(self, config: Config, number: int) -> None:
@@ -56,14 +50,13 @@ class Worker:
 
         Or the shell project has the queue. ConfigError when the jobset can start nothing.
         """
+        super().__init__()
         self.config = config
         self.number = number
         self.spool = Spool(config)
         self.spool.create()
         predecessor.refuse(self.spool)
         self.runtime = runtime.for_config(config)
-        # Why nothing could be started when we last looked; empty: look before the next claim;
-        # None: nothing speaks against one.
         self.outage = None if self.runtime.unavailable() is None else ""
         noted = vintage.text(config)
         held = try_lock(vintage.lock_file(config, number))
@@ -73,6 +66,8 @@ class Worker:
         vintage.note(held, noted)
         self.signals = Signals(hand_over=True)
         self.candidates = Candidates(self.spool)
+        # What was said last of each job that cannot be claimed.
+        self.told: dict[str, str] = {}
         # Kept open: closing an inotify instance takes the kernel 10 ms and more.
         self.gate_watch = Watch(config.stop_file_host.parent, goes=True)
 
@@ -82,7 +77,7 @@ class Worker:
         Or until SIGUSR1: the job at hand is seen through, and no other is claimed. Or until SIGHUP:
         the solver is left at work, for the next worker of this number to adopt.
         """
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         left_over = True
         while not self.signals.drain:
             try:
@@ -101,41 +96,27 @@ class Worker:
                 self.candidates.forget()
                 turn = Turn.UNAVAILABLE
             if turn in (Turn.GO_ON, Turn.IDLE, Turn.GATED):
-                pause = _FIRST_PAUSE
+                pause = FIRST_PAUSE
             if self.signals.drain or turn is Turn.GO_ON:
                 continue  # the signal may have ended a wait within the turn, and would end no other
-            if turn is Turn.IDLE:
-                self.signals.wait(None, self.candidates.watch, polling=self.config.sleep_empty)
-            elif turn is Turn.GATED:
+            if turn is Turn.GATED:
                 self.wait_for_gate()
+                continue
+            due = soonest(self.unsettled, self.candidates.later)
+            if turn is Turn.IDLE:
+                polling = self.config.sleep_empty
+                self.signals.wait(due, self.candidates.watch, polling=polling)
+                continue
+            if turn is Turn.BUSY:
+                self.signals.wait(min(pause, due), self.candidates.watch, polling=pause)
             else:
-                watched = (self.candidates.watch,) if turn is Turn.BUSY else ()
-                self.signals.wait(pause, *watched, polling=pause)
-                pause = min(2 * pause, LAST_PAUSE)
-
-    def say(self, text: str) -> None:
-        """A line for whoever runs the worker."""
-        print(f"[worker {self.number}] {self.config.jobset}: {printable(text)}", flush=True)
-
-    def adopt(self) -> None:
-        """Take up what a worker of this number left: wait for its solver, then settle."""
-        for name in sorted(self.spool.owners()):
-            owner = read_owner(self.spool.owner_file(name))
-            mine = owner.get("OWNER_WORKER_ID") == str(self.number)
-            if mine and self.spool.lies(JobState.RUNNING, name) and not self.signals.drain:
-                recovery.say(recovery.line("adopt", job=name, worker=self.number))
-                self.own(name)
-                run = execution.read(self.spool.result_file(name))
-                self.attend(name, _word(run))
-
-    def own(self, name: str) -> None:
-        """Write the owner file. It is for people: a full disk must not stop the work for it."""
-        with contextlib.suppress(OSError):
-            write_owner(self.spool.owner_file(name), self.number)
+                self.signals.wait(pause)
+            pause = min(2 * pause, LAST_PAUSE)
 
     def run_once(self) -> Turn:
         """Claim one job and see it through, or say why there is none to be had."""
         self.reap()
+        self.settle_again()
         self.gate_watch.take()  # a gate that came and went before this is of no account
         if self.config.gated:
             return Turn.GATED
@@ -159,7 +140,7 @@ class Worker:
                 stack.enter_context(lock)
                 word = self.start(lock, name)
                 if word is None:
-                    if self.candidates.is_aside(name):
+                    if self.candidates.is_away(name):
                         continue
                     return Turn.GO_ON
             # Closed here, the lock is the solver's alone: getting it again means it has ended.
@@ -186,22 +167,26 @@ class Worker:
             self.say(f"{name} goes to failed/, {error}")
             self.spool.reject(lock, JobState.PENDING)
             return None
+        if left := backoff.left(job):
+            self.candidates.put_off(name, left)
+            return None
         record_file = self.spool.result_file(name)
         with contextlib.ExitStack() as stack:
             try:
+                gidx = settlement.state_word(self.config, job.offset)
                 log = worklog.begin(self.config, job.offset)
                 stack.callback(os.close, log)
                 self.spool.claimable(lock)
-                gidx = settlement.state_word(self.config, job.offset)
                 status = os.fstat(log)
                 word = execution.begin(
                     record_file, self.number, status.st_size, gidx, status.st_ino
                 )
                 record = os.open(record_file, _APPEND)
                 stack.callback(os.close, record)
-            except OSError as error:
+            except (OSError, StateUnreadable) as error:
                 self.put_aside(name, error)
                 return None
+            self.told.pop(name, None)
             self.spool.claim(lock)
             self.own(name)
             if self.config.gated or self.signals.drain:
@@ -210,11 +195,13 @@ class Worker:
             launched = self.launch(lock, job, word, Descriptors(lock.fd, log, record))
             return word if launched else None
 
-    def put_aside(self, name: str, error: OSError) -> None:
+    def put_aside(self, name: str, error: OSError | StateUnreadable) -> None:
         """Leave a job whose own files are at fault; raises what is wrong with every job."""
-        if error.errno in _EVERYBODYS:
+        if isinstance(error, OSError) and error.errno in _EVERYBODYS:
             raise error
-        self.say(f"{name} cannot be claimed: {error}; going on with the others")
+        if self.told.get(name) != str(error):
+            self.told[name] = str(error)
+            self.say(f"{name} cannot be claimed: {error}; going on with the others")
         self.candidates.put_aside(name)
 
     def launch(self, lock: Lock, job: Job, word: str, given: Descriptors) -> bool:
@@ -231,90 +218,3 @@ class Worker:
             self.outage = ""
             raise
         return True
-
-    def attend(self, name: str, word: str | None) -> Turn:
-        """Wait until nothing of the execution of that word holds the job's lock, then settle it."""
-        offset = settlement.offset_of(self.config, name) or 0
-        with contextlib.closing(LiveLog(self.config, name, offset)) as live:
-            return self._attend(name, word, live)
-
-    def _attend(self, name: str, word: str | None, live: LiveLog) -> Turn:
-        mark, record = self.spool.lock_file(name), self.spool.result_file(name)
-        waiting = LockWaiter(mark)
-        gate, noted = self.config.stop_file_host, False
-        wait = functools.partial(self.signals.wait, _LOOK, waiting.event, self.gate_watch)
-        try:
-            while not waiting.over:
-                run = execution.read(record)
-                if _word(run) != word:
-                    # Somebody settled it, and it may be another worker's solver by now.
-                    waiting.give_up()
-                    return Turn.GO_ON
-                came = self.gate_watch.take() or ()
-                if run is not None:
-                    with contextlib.suppress(OSError):  # a full disk waits for the next look
-                        live.look(run, self.hurried)
-                if not noted and (gate.name in came or self.config.gated):
-                    with contextlib.suppress(OSError):  # a full disk; at the next look, then
-                        execution.note_gate(record)
-                        noted = True
-                if self.signals.stop:
-                    runtime.end_solver(self.runtime, mark, run)
-                    waiting.join(LockWaiter.AGAIN)
-                elif self.signals.leave:
-                    waiting.give_up()
-                    return Turn.GO_ON
-                else:
-                    wait(polling=self.config.sleep_empty)
-        except BaseException:
-            waiting.give_up()  # or the lock would be this process's for ever
-            raise
-        with waiting.taken() as lock:
-            if not self.spool.lies(JobState.RUNNING, name):
-                return Turn.GO_ON  # recovery was quicker
-            try:
-                settled = settlement.settle(
-                    self.spool, lock, name, log=live.log, interrupted=self.out_of_time()
-                )
-            except IllegalEdge:
-                # Somebody copied files. Without an owner recovery tells of it until it is mended.
-                self.spool.owner_file(name).unlink(missing_ok=True)
-                raise
-            self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
-            if settled.state is JobState.FAILED and retry.at_once(settled.reason):
-                recovery.failed(self.spool, lock, name)
-        if settled.started:
-            return Turn.GO_ON
-        self.outage = ""
-        return Turn.UNAVAILABLE
-
-    def hurried(self) -> bool:
-        """Whether a signal asks for an end now, not after what is at hand."""
-        return self.signals.stop or self.signals.leave
-
-    def out_of_time(self) -> Callable[[], bool]:
-        """Whether a signal asked for an end so long ago that a log must be left unread."""
-        asked: list[float] = []
-
-        def over() -> bool:
-            if self.hurried():
-                asked.append(time.monotonic())
-            return bool(asked) and asked[-1] - asked[0] > _READING
-
-        return over
-
-    def wait_for_gate(self) -> None:
-        """Return when the stop gate is gone, or at a signal."""
-        while self.config.gated and not self.signals.drain:
-            self.signals.wait(None, self.gate_watch, polling=self.config.sleep_empty)
-            self.gate_watch.take()
-
-    def reap(self) -> None:
-        """Let go of the clients that have ended."""
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-
-
-def _word(run: Execution | None) -> str | None:
-    return None if run is None else run.word

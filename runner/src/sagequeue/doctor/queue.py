@@ -1,5 +1,6 @@
 """Checks of settings, directories and jobs."""
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from sagequeue.doctor.container import inside
 from sagequeue.doctor.finding import Finding, fail, ok, some, warn
 from sagequeue.doctor.patient import Patient, quoted
 from sagequeue.exceptions import ConfigError, MalformedJob
+from sagequeue.execution import NOT_PREPARSED
 from sagequeue.jobs import Job, JobState
 from sagequeue.owner import held, orphan_reason
 from sagequeue.progress import gate_reason
@@ -189,6 +191,49 @@ def files(patient: Patient) -> Iterator[Finding]:
         yield ok("no job is malformed or held")
 
 
+def state_files(patient: Patient) -> Iterator[Finding]:
+    """The state file of every unfinished job can be read."""
+    if (spool := queue(patient)) is None:
+        return
+    settings, troubles = spool.config, dict[int, str]()
+    for offset in range(settings.stride):
+        name = jobs.job_name(settings.jobset, offset)
+        if (trouble := settings.state_trouble(offset)) and not spool.lies(JobState.DONE, name):
+            troubles[offset] = trouble
+    if not troubles:
+        yield ok("the state files can be read")
+        return
+    (offset, trouble), count = next(iter(troubles.items())), len(troubles)
+    yield warn(
+        f"state_unreadable: {trouble}. Its job is neither started nor settled before it can be read"
+        + (f"; {count} state files are like this" if count > 1 else ""),
+        f"namei -l {quoted(str(settings.state_file(offset)))}",
+    )
+
+
+def preparser(patient: Patient) -> Iterator[Finding]:
+    """Sage's preparser does not fail again and again."""
+    if (spool := queue(patient)) is None:
+        return
+    failing: list[Job] = []
+    for name in sorted(spool.names(JobState.PENDING)):
+        with contextlib.suppress(FileNotFoundError, MalformedJob):
+            job = spool.read(JobState.PENDING, name)
+            if job.last_reason == NOT_PREPARSED and job.count("NOT_STARTED") > 1:
+                failing.append(job)
+    if not failing:
+        yield ok("the preparser does not fail again and again")
+        return
+    first = max(failing, key=lambda job: job.count("NOT_STARTED"))
+    error = first.extra.get("LAST_ERROR") or "it printed nothing"
+    times = first.count("NOT_STARTED")
+    yield warn(
+        f"Sage's preparser failed {times} times in a row for {first.name}, and {len(failing)} jobs "
+        f"wait for it: {error}",
+        patient.sagequeue(f"logs --offset {first.offset}"),
+    )
+
+
 def _held(spool: Spool, job: Job) -> bool:
     decision = retry.decide(job, spool.config.max_failed_retries)
     return decision.verdict is retry.Verdict.HOLD
@@ -203,4 +248,4 @@ def _anew(patient: Patient, spool: Spool, state: JobState, name: str) -> str:
     return f"{remove} && {patient.sagequeue(f'enqueue --offset {offset}')}"
 
 
-CHECKS = (env_file, directories, workload, gate, owners, duplicates, files)
+CHECKS = (env_file, directories, workload, gate, owners, duplicates, files, state_files, preparser)

@@ -167,18 +167,46 @@ marked() {
     { echo 800 >/proc/self/oom_score_adj; } 2>/dev/null
     SAGEQUEUE_JOB=$mark SAGEQUEUE_EXECUTION=$execution exec "$@"
 }
-if [ -n "$link" ]; then
-    rm -f -- "$link.py"
-    ln -sfn -- "$script" "$link" && (marked "$1" -preparse "$link" 3>&- 4>&- 5>&-)
-    status=$?
-    [ "$status" -ne 127 ] || [ -n "$stopped" ] || ! missing "$1" || lacks no_program "cannot execute $1: there is no $lacking"
-    [ "$status" -eq 0 ] && [ -f "$link.py" ] || [ -n "$stopped" ] || { trap - EXIT && exit; }
-fi
-if [ -n "$stopped" ]; then
+clean() {
+    [ -z "$link" ] || rm -f -- "$link" "$link.py"
+}
+# A stop before the workload begins: it does not begin, and the record says that it was a stop.
+unless_stopped() {
+    [ -n "$stopped" ] || return 0
     trap - EXIT
-    printf 'STOPPED=1\nRC=143\n' >&5
+    clean
+    printf 'STOPPED=1\n' >&5
     exit
+}
+not_preparsed() {
+    clean
+    lacks not_preparsed "$1"
+}
+if [ -n "$link" ]; then
+    unless_stopped
+    rm -f -- "$link.py"
+    ln -sfn -- "$script" "$link" || not_preparsed "cannot link $link"
+    marked setsid "$1" -preparse "$link" 3>&- 4>&- 5>&- &
+    child=$!
+    [ -z "$stopped" ] || stop
+    wait "$child"
+    status=$?
+    while [ -n "$seen" ]; do
+        seen=''
+        wait "$child"
+        again=$?
+        [ "$again" -eq 127 ] || status=$again
+    done
+    kill -KILL "-$child" 2>/dev/null
+    child='' told=''
+    unless_stopped
+    [ "$status" -ne 127 ] || ! missing "$1" || lacks no_program "cannot execute $1: there is no $lacking"
+    [ "$status" -eq 0 ] || not_preparsed "$1 -preparse ended with exit status $status"
+    [ -f "$link.py" ] || not_preparsed "$1 -preparse made no $link.py"
 fi
+unless_stopped
+# From here on what goes wrong is the workload's, unless LACKS says otherwise.
+printf 'RUN=1\n' >&5 || { trap - EXIT && exit; }
 marked setsid "$@" 4>&- 5>&- &
 child=$!
 [ -z "$stopped" ] || stop
@@ -193,7 +221,7 @@ report() {
 }" "${gated:+GATE=1
 }" "${cut:+CUT=1
 }" "$status" >&5
-    [ -z "$link" ] || rm -f -- "$link" "$link.py"
+    clean
     exit
 }
 give_up() {
@@ -259,7 +287,7 @@ while [ -n "$pids" ]; do
     remaining || break
 done
 [ "$status" -ne 127 ] || [ -n "$stopped" ] || ! missing "$1" || {
-    [ -z "$link" ] || rm -f -- "$link" "$link.py"
+    clean
     lacks no_program "cannot execute $1: there is no $lacking"
 }
 report

@@ -117,7 +117,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
     from rich.console import Console
 
-    from sagequeue import progress
+    from sagequeue import execution, progress
 
     settings = load(arguments)
     units = _manager(settings).units()
@@ -136,6 +136,10 @@ def _status(arguments: argparse.Namespace) -> None:
     Console(highlight=False).print(_table(settings, units))
     if facts.gate is not None:
         tell(f"stop gate: {facts.gate or '(empty)'}")
+    failing = [p for p in facts.partitions if p.reason == execution.NOT_PREPARSED]
+    if failing:
+        others = f", and {len(failing) - 1} more" if len(failing) > 1 else ""
+        tell(f"Sage's preparser fails (offset {failing[0].offset}{others}): {failing[0].note}")
     counts = ", ".join(f"{number} {state}" for state, number in facts.counts.items())
     # By the units: one that was started just now has not taken its lock yet.
     running = sum(unit.worker and unit.wanted and unit.up for unit in units)
