@@ -13,6 +13,7 @@ from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError
 
 CURRENT = 2
+_LONGEST = 16
 _NUMBER = re.compile(rb"([1-9][0-9]{0,8})\n")
 
 
@@ -28,11 +29,13 @@ def check(config: Config) -> int:
     """
     path = file(config)
     try:
-        content = regular.read(path, 16)
+        content = regular.read(path, _LONGEST)
     except FileNotFoundError:
         return 1
     except regular.NoRegularFile as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}; move it away") from None
+    if len(content) < _LONGEST and not content.endswith(b"\n"):
+        return 1  # a power cut left it so, on a disk that does not keep what was synced
     match = _NUMBER.fullmatch(content)
     if match is None:
         raise ConfigError(
