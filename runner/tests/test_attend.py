@@ -11,7 +11,8 @@ from kinds import Put
 from sagequeue import execution, worker
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
-from sagequeue.owner import LockWaiter, write_owner
+from sagequeue.lock_waiter import LockWaiter
+from sagequeue.owner import write_owner
 from sagequeue.spool import Spool
 from sagequeue.worker import Worker
 

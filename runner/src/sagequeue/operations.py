@@ -12,7 +12,8 @@ from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob, SagequeueError, StateCorrupt
 from sagequeue.jobs import Job, JobState
-from sagequeue.owner import Lock, LockWaiter, wait_lock
+from sagequeue.lock_waiter import LockWaiter
+from sagequeue.owner import Lock, wait_lock
 from sagequeue.progress import gate_reason
 from sagequeue.spool import Spool
 
@@ -137,22 +138,21 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
     requeued = 0
     for name in sorted(spool.names(JobState.RUNNING)):
         run = execution.read(spool.result_file(name))
-        waiting = LockWaiter(spool.lock_file(name))
-        while not waiting.over:
-            now = execution.read(spool.result_file(name))
-            if run is not None and now is not None and now.word != run.word:
-                break  # its worker settled it, and it was claimed again meanwhile
-            runtime.end_solver(solvers, spool.lock_file(name), now)
-            waiting.join(LockWaiter.AGAIN)
-        if not waiting.over:
-            waiting.give_up()
-            tell(f"{name} was given back, and claimed again")
-            requeued += 1
-            continue
-        with waiting.taken() as lock, contextlib.suppress(IllegalEdge):
-            # Its worker may have had the lock first and settled it; that is as good.
-            if spool.lies(JobState.RUNNING, name):
-                settlement.settle(spool, lock, name)
+        with LockWaiter(spool.lock_file(name)) as waiting:
+            while not waiting.over:
+                now = execution.read(spool.result_file(name))
+                if run is not None and now is not None and now.word != run.word:
+                    break  # its worker settled it, and it was claimed again meanwhile
+                runtime.end_solver(solvers, spool.lock_file(name), now)
+                waiting.join(LockWaiter.AGAIN)
+            if not waiting.over:
+                tell(f"{name} was given back, and claimed again")
+                requeued += 1
+                continue
+            with waiting.taken() as lock, contextlib.suppress(IllegalEdge):
+                # Its worker may have had the lock first and settled it; that is as good.
+                if spool.lies(JobState.RUNNING, name):
+                    settlement.settle(spool, lock, name)
         where = ", ".join(spool.locate(name))
         tell(f"{name} is {where}")
         requeued += 1

@@ -12,7 +12,6 @@ import fcntl
 import functools
 import os
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,9 +30,9 @@ class Lock:
 
     def close(self) -> None:
         """Let go of it here; other holders keep it."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -108,63 +107,6 @@ def held(path: Path) -> bool:
     finally:
         os.close(fd)
     return False
-
-
-class LockWaiter(threading.Thread):
-    """Waits for a lock in a thread of its own, so that the worker can wait for a signal as well."""
-
-    # Seconds to wait after ending a solver before ending it again: ended before it had begun, it
-    # may begin yet.
-    AGAIN = 0.2
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(daemon=True)
-        self.path = path
-        self.event = os.eventfd(0, os.EFD_CLOEXEC)
-        self.result: Lock | OSError | None = None
-        self._unwanted = False
-        self._mutex = threading.Lock()
-        self.start()
-
-    def run(self) -> None:
-        """Block in the kernel until the lock is free."""
-        try:
-            lock = wait_lock(self.path)
-        except OSError as error:
-            self.result = error
-        else:
-            self.result = lock
-        with self._mutex:
-            if not self._unwanted:
-                os.eventfd_write(self.event, 1)
-                return
-        self._let_go()
-
-    def give_up(self) -> None:
-        """Not wait any more: whenever the thread gets the lock, it lets go of it at once."""
-        with self._mutex:
-            self._unwanted = True
-            if not self.over:
-                return
-        self._let_go()
-
-    def _let_go(self) -> None:
-        os.close(self.event)
-        if isinstance(self.result, Lock):
-            self.result.close()
-
-    @property
-    def over(self) -> bool:
-        """Whether the lock was got, or cannot be."""
-        return self.result is not None
-
-    def taken(self) -> Lock:
-        """The lock, once it is `over`."""
-        self.join()
-        os.close(self.event)
-        if isinstance(self.result, Lock):
-            return self.result
-        raise self.result or RuntimeError("asked before it was over")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from sagequeue.config import Config
 from sagequeue.exceptions import Busy, ConfigError, IllegalEdge, MalformedJob
 from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState, Outcome, printable
-from sagequeue.owner import Lock, LockWaiter, read_owner, try_lock, write_owner
+from sagequeue.lock_waiter import LockWaiter
+from sagequeue.owner import Lock, read_owner, try_lock, write_owner
 from sagequeue.runtime import Descriptors, Marks
 from sagequeue.spool import Spool
 from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
@@ -226,15 +227,14 @@ class Worker:
     def attend(self, name: str, word: str | None) -> Turn:
         """Wait until nothing of the execution of that word holds the job's lock, then settle it."""
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
-        waiting = LockWaiter(mark)
         gate, noted, looked = self.config.stop_file_host, False, time.monotonic()
-        wait = functools.partial(self.signals.wait, None, waiting.event, self.gate_watch)
-        try:
+        # What goes wrong in this block must not leave the lock with this process for ever.
+        with LockWaiter(mark) as waiting:
+            wait = functools.partial(self.signals.wait, None, waiting.event, self.gate_watch)
             while not waiting.over:
                 run = execution.read(record)
                 if _word(run) != word:
                     # Somebody settled it, and it may be another worker's solver by now.
-                    waiting.give_up()
                     return Turn.GO_ON
                 came = self.gate_watch.take() or ()
                 if run is not None and time.monotonic() - looked >= SAFETY_SECONDS:
@@ -249,14 +249,11 @@ class Worker:
                     runtime.end_solver(self.runtime, mark, run)
                     waiting.join(LockWaiter.AGAIN)
                 elif self.signals.leave:
-                    waiting.give_up()
                     return Turn.GO_ON
                 else:
                     wait(polling=self.config.sleep_empty)
-        except BaseException:
-            waiting.give_up()  # or the lock would be this process's for ever
-            raise
-        with waiting.taken() as lock:
+            taken = waiting.taken()
+        with taken as lock:
             if not self.spool.lies(JobState.RUNNING, name):
                 return Turn.GO_ON  # recovery was quicker
             try:
