@@ -17,7 +17,7 @@ from sagequeue import tally as tallies
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt
 from sagequeue.jobs import Job, JobState, job_name, printable
-from sagequeue.owner import is_locked, orphan_reason, read_owner
+from sagequeue.owner import held, orphan_reason, read_owner
 from sagequeue.spool import Spool
 
 _TAIL = 65536
@@ -87,7 +87,7 @@ def survey(config: Config) -> Survey:
     counts = Counter(states.values())
     done = sum(p.cases_done for p in partitions)
     locks = config.run_dir.glob("worker-*.lock")
-    alive = sum(is_locked(path) for path in locks)
+    alive = sum(held(path) for path in locks)
     gate = gate_reason(config)
     tally, tally_cases = _tally(config, partitions)
     return Survey(
