@@ -1,7 +1,10 @@
 """A worker in one piece: what it does when a job it attends to cannot be settled as it should."""
 
 import contextlib
+import errno
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,3 +126,34 @@ def test_after_an_outage_it_looks_again_within_ten_seconds_however_long_that_was
     assert pauses == sorted(pauses)
     assert pauses[0] < 0.1
     assert max(pauses) <= 10
+
+
+class Output:
+    """A standard output that fails like that, on descriptor `fd`."""
+
+    def __init__(self, fd: int, error: int) -> None:
+        self.fd, self.error = fd, error
+
+    def write(self, text: str) -> int:
+        return os.write(self.fd, text.encode())
+
+    def flush(self) -> None:
+        if self.error != errno.EPIPE:
+            raise OSError(self.error, os.strerror(self.error))
+
+    def fileno(self) -> int:
+        return self.fd
+
+
+@pytest.mark.parametrize("error", [errno.EPIPE, errno.ENOSPC, errno.EIO])
+def test_a_worker_to_whom_nobody_listens_works_on(
+    one: Worker, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    if error == errno.EPIPE:
+        os.close(reading)
+    monkeypatch.setattr(sys, "stdout", Output(writing, error))
+    one.say("the job is done")
+    one.say("and the next")
+    if error == errno.EPIPE:
+        assert os.path.samestat(os.fstat(writing), os.stat(os.devnull))

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import functools
 import os
+import sys
 import time
 from enum import Enum, auto
 
@@ -110,7 +111,13 @@ class Worker:
 
     def say(self, text: str) -> None:
         """A line for whoever runs the worker."""
-        print(f"[worker {self.number}] {self.config.jobset}: {printable(text)}", flush=True)
+        try:
+            print(f"[worker {self.number}] {self.config.jobset}: {printable(text)}", flush=True)
+        except BrokenPipeError:
+            # The process manager that read it is gone. The work goes on without being told of.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError:
+            pass  # a full disk, say, which is not to end the worker
 
     def adopt(self) -> None:
         """Take up what a worker of this number left: wait for its solver, then settle."""
