@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
+import shlex
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,6 +174,19 @@ def test_a_worker_that_does_not_end_makes_stop_fail_and_is_named(
     by_hand.send_signal(signal.SIGCONT)
     assert demo.until_ended(by_hand) == 0
     assert typed("stop").startswith("demo: no worker ran; ")
+
+
+def test_what_is_about_to_be_a_worker_is_stopped_too(demo: Embedded, typed: Type) -> None:
+    # As a program of a manager that was killed, in the pause before it begins.
+    program = demo.settings_dir / "supervisord.d" / "demo.conf"
+    (line, *_) = re.findall(r"(?m)^command=(.*)$", program.read_text())
+    words = shlex.split(line.replace("sleep 0.1;", "sleep 999;"))
+    with subprocess.Popen(words) as pausing:
+        demo.until(lambda: "sleep" in psutil.Process(pausing.pid).cmdline()[2], "the pause")
+        said = typed("stop")
+        assert f"stopped outside supervisor: worker 1 (process {pausing.pid})" in said
+        assert pausing.wait() == -signal.SIGTERM
+    assert typed("stop") == "demo: no worker ran; no solver lived"
 
 
 def test_a_worker_by_hand_that_the_settings_do_not_want_is_in_nobodys_way(

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
+
 from sagequeue import vintage
 from sagequeue.commands import typed
 from sagequeue.config import Config
@@ -25,15 +27,24 @@ from sagequeue.watch import until_ended
 _MARGIN = 30.0
 # Seconds that a worker may take to let go of its solver.
 _HAND_OVER = 60.0
+# The command line of a worker, and that of a supervisor's program in the pause before it.
+_COMMAND = re.compile(
+    r"sagequeue\0worker\0([0-9]{1,9})\0|"
+    r'exec "\$0" worker "\$1" --env-file "\$2"\0[^\0]*sagequeue\0([0-9]{1,9})\0'
+)
 _TAKEN = re.compile(r"(?m)^[0-9]+: FLOCK +\S+ +WRITE +([0-9]+) ")
 
 
 @dataclass(frozen=True)
 class Living:
-    """Worker N; `pid` is None when its process cannot be seen from here."""
+    """Worker N; `pid` is None when its process cannot be seen from here.
+
+    One that has not `begun` has no lock yet: it is about to be a worker.
+    """
 
     number: int
     pid: int | None
+    begun: bool = True
 
     def __str__(self) -> str:
         where = f"process {self.pid}" if self.pid else "its process cannot be seen from here"
@@ -110,6 +121,19 @@ def _outside(settings: Config, units: Iterable[Unit]) -> list[Living]:
     return [worker for worker in living(settings) if is_outside(worker)]
 
 
+def _beginning(settings: Config, begun: Iterable[Living]) -> list[Living]:
+    """Processes that are not these, and will be workers: a manager's programs pause at first."""
+    mine = os.path.realpath(settings.env_file)
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        number = _COMMAND.search("\0".join(words))
+        if number and any(os.path.realpath(w) == mine for w in words if w.endswith(".env")):
+            found.append(Living(int(number[1] or number[2]), process.pid, begun=False))
+    known = {worker.pid for worker in begun}
+    return [worker for worker in found if worker.pid not in known]
+
+
 def stop(settings: Config) -> tuple[list[Living], list[Living]]:
     """End every worker that lives, with its solver; those that were told, those that live on.
 
@@ -117,7 +141,12 @@ def stop(settings: Config) -> tuple[list[Living], list[Living]]:
     """
     deadline = time.monotonic() + settings.stop_grace + _MARGIN
     told: list[Living] = []
-    while (left := living(settings)) and time.monotonic() < deadline:
+
+    def look() -> list[Living]:
+        there = living(settings)
+        return [*there, *_beginning(settings, there)]
+
+    while (left := look()) and time.monotonic() < deadline:
         told += [worker for worker in left if worker not in told]
         if not tell(settings, left, signal.SIGTERM, deadline - time.monotonic()):
             break
@@ -162,7 +191,8 @@ def _signal(settings: Config, worker: Living, what: signal.Signals) -> bool:
         return True  # it has ended
     try:
         # The descriptor stands for one process for ever, and that one has the lock now.
-        if _holds(worker.pid, vintage.lock_file(settings, worker.number)):
+        path = vintage.lock_file(settings, worker.number)
+        if _holds(worker.pid, path) if worker.begun else worker in _beginning(settings, ()):
             signal.pidfd_send_signal(process, what)
     except ProcessLookupError:
         pass
