@@ -1,7 +1,10 @@
 """A worker in one piece: what it does when a job it attends to cannot be settled as it should."""
 
 import contextlib
+import errno
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,8 @@ from kit import waiting
 from sagequeue import execution, recovery, settlement, worker
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
-from sagequeue.owner import LockWaiter, is_mine, try_lock, write_owner
+from sagequeue.lock_waiter import LockWaiter
+from sagequeue.owner import is_mine, try_lock, write_owner
 from sagequeue.spool import Spool
 from sagequeue.worker import Worker
 
@@ -185,3 +189,34 @@ def test_a_job_whose_solver_ended_before_it_could_be_adopted_is_settled(
     one.adopt()
     assert spool.locate(name) == [FAILED]
     assert "adopt" not in capsys.readouterr().out
+
+
+class Output:
+    """A standard output that fails like that, on descriptor `fd`."""
+
+    def __init__(self, fd: int, error: int) -> None:
+        self.fd, self.error = fd, error
+
+    def write(self, text: str) -> int:
+        return os.write(self.fd, text.encode())
+
+    def flush(self) -> None:
+        if self.error != errno.EPIPE:
+            raise OSError(self.error, os.strerror(self.error))
+
+    def fileno(self) -> int:
+        return self.fd
+
+
+@pytest.mark.parametrize("error", [errno.EPIPE, errno.ENOSPC, errno.EIO])
+def test_a_worker_to_whom_nobody_listens_works_on(
+    one: Worker, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    if error == errno.EPIPE:
+        os.close(reading)
+    monkeypatch.setattr(sys, "stdout", Output(writing, error))
+    one.say("the job is done")
+    one.say("and the next")
+    if error == errno.EPIPE:
+        assert os.path.samestat(os.fstat(writing), os.stat(os.devnull))

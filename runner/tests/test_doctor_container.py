@@ -379,6 +379,11 @@ ALL_OK = (Level.OK, Level.OK, Level.OK)
             (Level.OK, Level.OK, Level.WARN),
             "./bootstrap sagequeue restart",
         ),
+        (
+            {"outside": True},
+            (Level.WARN, Level.OK, Level.OK),
+            "./bootstrap sagequeue restart",
+        ),
     ],
 )
 def test_units(

@@ -144,7 +144,7 @@ def test_status_for_programs(manager: Manager, put: Put, said: Said) -> None:
         "units": [
             {
                 **{"name": "one@1.service", "state": "active", "enabled": True, "pid": 12},
-                **{"current": True, "wanted": True},
+                **{"current": True, "wanted": True, "outside": False},
             }
         ],
         "counts": {"pending": 0, "running": 0, "done": 1, "failed": 0},

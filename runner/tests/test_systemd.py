@@ -347,3 +347,16 @@ def test_a_podman_that_does_not_answer_leaves_it_unknown(
     systemctl.has(CONTAINER, MainPID=os.getpid(), ExecStart=command)
     told = {unit.name: unit.current for unit in Systemd(served).units()}
     assert told[CONTAINER] is None
+
+
+def test_a_worker_that_systemd_does_not_have_is_told_of(
+    systemctl: Systemctl, served: Config, spool: Spool
+) -> None:
+    systemctl.has(ONE, "inactive", MainPID=0)
+    lock = try_lock(vintage.lock_file(served, 1))
+    assert lock is not None
+    with lock:
+        (worker,) = (unit for unit in Systemd(served).units() if unit.name == ONE)
+        assert (worker.state, worker.pid, worker.outside) == ("active", os.getpid(), True)
+        systemctl.has(ONE, MainPID=os.getpid())
+        assert not any(unit.outside for unit in Systemd(served).units())

@@ -116,15 +116,15 @@ def test_killed_again_and_again_it_skips_no_case_and_repeats_at_most_the_last(
     state = template.directory / "state_template_stride1_off0.txt"
     arguments = ("--total_cases", 1500, "--work_secs", 0, "--resume")
     seen: list[int] = []
+    kills = 0
     for lines in (1, 2, 17, 40, 3, 80, 5, None):
         before = int(state.read_text()) if state.exists() else -1
         done = done_cases(template.read_until_killed_at(lines, *arguments))
-        assert done[0] == before + 1
-        assert done == list(range(done[0], done[-1] + 1))
-        assert int(state.read_text()) >= done[-1]
+        assert done == list(range(before + 1, done[-1] + 1))
         seen += done
-    assert seen[-1] == 1499
-    assert len(seen) == len(set(seen))
+        kills += 1
+    assert sorted(set(seen)) == list(range(1500))
+    assert len(seen) - 1500 < kills
 
 
 def test_a_case_in_progress_does_not_count(template: Workload) -> None:

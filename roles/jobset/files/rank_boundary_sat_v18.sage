@@ -60,6 +60,7 @@ import argparse
 import collections
 import contextlib
 import datetime
+import errno
 import functools
 import hashlib
 import itertools
@@ -69,7 +70,6 @@ import os
 import random
 import re
 import signal
-import stat
 import sys
 import threading
 import time
@@ -692,11 +692,15 @@ def log(text):
 
 
 def secure_output():
-    """When standard output is a file, wait until what was printed is on the disk."""
+    """Wait until what was printed is on the disk, if standard output can be synced."""
     sys.stdout.flush()
-    with contextlib.suppress(ValueError, AttributeError):  # a stdout without a descriptor
-        if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
-            os.fsync(sys.stdout.fileno())
+    try:
+        os.fsync(sys.stdout.fileno())
+    except (ValueError, AttributeError):
+        pass  # a stdout without a descriptor
+    except OSError as error:  # a pipe or a terminal, or a file system that cannot
+        if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP, errno.ENOSYS):
+            raise
 
 
 def sync_directory(path):
@@ -982,8 +986,8 @@ def report_solution(args, question, place, subject, perm, extra):
 def scan(args, question, cases):
     """Settle the cases (range of gidx) one after the other; returns the exit code.
 
-    The state file advances only after a case's answer is settled and, for a solution, after the
-    witness is verified, printed and safe: a crash in between repeats a case and loses nothing.
+    The state file advances only after a case's answer is settled, a solution's witness is verified,
+    and both are printed and on the disk: a crash in between repeats a case and loses nothing.
     """
     stride = args.stride
     last, todo = None, cases
@@ -1013,15 +1017,13 @@ def scan(args, question, cases):
                 return EXIT_UNVERIFIED
             place = f"gidx={gidx} off={args.offset} stride={stride}"
             report_solution(args, question, place, *witness)
-        done = f"DONE  {where} {note} dt={time.monotonic() - began:.3f}s"
-        if args.distribution:  # the line is the result: it is safe before the case is done with
-            log(done)
+        if args.distribution or shown or witness:
+            log(f"DONE  {where} {note} dt={time.monotonic() - began:.3f}s")
+        if args.distribution or args.scan:  # the state file counts no case that the log may lose
             secure_output()
         if args.scan:
             write_state(args.state_file, gidx)
         last = gidx
-        if not args.distribution and (shown or witness):
-            log(done)
         if witness:
             return 0
     log(f"COMPLETE off={args.offset} stride={stride} cases={len(cases)}")

@@ -11,6 +11,8 @@ your cases.  The rest is what the queue relies on, and can stay as it is:
 - the state file holds the last gidx done; it is replaced whole, and only after the case is done;
 - a state file that makes no sense is refused, since guessing could leave cases out for ever;
 - the stop file is looked at between cases, never during one;
+- the DONE line, and all that was printed before it, is on the disk before the state file counts
+  the case: a solver may be killed between any two lines, and a solution must not be lost;
 - START and DONE lines tell `sagequeue progress` how far the partition is;
 - exit code 0 means complete, or stopped by the stop file; 2 means it was called wrongly.
 
@@ -21,10 +23,10 @@ into Integer(3), and a caret into a power; where a library insists on Python's i
 import argparse
 import contextlib
 import datetime
+import errno
 import math
 import os
 import re
-import stat
 import sys
 import time
 
@@ -46,9 +48,13 @@ def log(text):
 
 
 def secure_output():
-    """Wait until what was printed is on the disk, when standard output is a file."""
-    if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+    """Wait until what was printed is on the disk, if standard output can be synced."""
+    sys.stdout.flush()
+    try:
         os.fsync(sys.stdout.fileno())
+    except OSError as error:  # a pipe or a terminal, or a file system that cannot
+        if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP, errno.ENOSYS):
+            raise
 
 
 def read_state(path, cases):
@@ -143,11 +149,11 @@ def main():
             log(f"START {where}")
         began = time.monotonic()
         found = solve(gidx, args)
-        secure_output()  # before the case counts: a power cut must not take a solution back
-        write_state(state_file, gidx)
-        last = gidx
         if shown or found:
             log(f"DONE  {where} sat={bool(found)} dt={time.monotonic() - began:.3f}s")
+        secure_output()  # before the case counts: neither a kill nor a power cut takes a line back
+        write_state(state_file, gidx)
+        last = gidx
     log(f"COMPLETE off={args.offset} stride={args.stride} cases={len(cases)}")
     return 0
 

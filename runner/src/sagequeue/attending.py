@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,8 @@ from sagequeue.execution import UNKNOWN, Execution
 from sagequeue.jobs import JobState, printable
 from sagequeue.later import Later
 from sagequeue.live_log import LiveLog
-from sagequeue.owner import Lock, LockWaiter, read_owner, write_owner
+from sagequeue.lock_waiter import LockWaiter
+from sagequeue.owner import Lock, read_owner, write_owner
 from sagequeue.runtime import Runtime
 from sagequeue.spool import Spool
 from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
@@ -58,7 +60,13 @@ class Attending:
 
     def say(self, text: str) -> None:
         """A line for whoever runs the worker."""
-        print(f"[worker {self.number}] {self.config.jobset}: {printable(text)}", flush=True)
+        try:
+            print(f"[worker {self.number}] {self.config.jobset}: {printable(text)}", flush=True)
+        except BrokenPipeError:
+            # The process manager that read it is gone. The work goes on without being told of.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError:
+            pass  # a full disk, say, which is not to end the worker
 
     def adopt(self) -> None:
         """Take up what a worker of this number left: wait for its solver, then settle."""
@@ -88,17 +96,10 @@ class Attending:
         Such a pass has the lock of each job that it looks at, as if it were its solver, and may
         find the job to be an orphan. None at a signal, or if it takes too long.
         """
-        waiting = LockWaiter(recovery.lock_file(self.spool))
-        try:
+        with LockWaiter(recovery.lock_file(self.spool)) as waiting:
             if not waiting.over and not self.signals.drain:
                 self.signals.wait(LAST_PAUSE, waiting.event)
-            if waiting.over:
-                return waiting.taken()
-        except BaseException:
-            waiting.give_up()
-            raise
-        waiting.give_up()
-        return None
+            return waiting.taken() if waiting.over else None
 
     def take_up(self, name: str) -> Execution | None:
         """Own a job whose solver works; the execution. None if none does: the job is settled."""
@@ -129,17 +130,16 @@ class Attending:
     def _attend(self, name: str, word: str | None, live: LiveLog) -> Turn:
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
         self.pauses.pop(name, None)
-        waiting = LockWaiter(mark)
         gate, noted = self.config.stop_file_host, False
-        wait = functools.partial(self.signals.wait, _LOOK, waiting.event, self.gate_watch)
         known, ended = UNKNOWN, False
-        try:
+        # What goes wrong in this block must not leave the lock with this process for ever.
+        with LockWaiter(mark) as waiting:
+            wait = functools.partial(self.signals.wait, _LOOK, waiting.event, self.gate_watch)
             while not waiting.over:
                 run = execution.read(record)
                 if run is not None and run.word == word:
                     known = run
                 elif self.is_anothers(name, run):
-                    waiting.give_up()
                     return Turn.GO_ON
                 elif known is not UNKNOWN:
                     # It may have begun since it was read last.
@@ -155,14 +155,11 @@ class Attending:
                     ended = self.end(name, known) or ended
                     waiting.join(LockWaiter.AGAIN)
                 elif self.signals.leave:
-                    waiting.give_up()
                     return Turn.GO_ON
                 else:
                     wait(polling=self.config.sleep_empty)
-        except BaseException:
-            waiting.give_up()  # or the lock would be this process's for ever
-            raise
-        with waiting.taken() as lock:
+            taken = waiting.taken()
+        with taken as lock:
             run = execution.read(record)
             lost = run is None or run is UNKNOWN or run.word != word
             known = replace(known, rc=None, stopped=known.stopped or ended)

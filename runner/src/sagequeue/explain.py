@@ -17,7 +17,7 @@ from sagequeue.exceptions import (
     StateUnreadable,
 )
 from sagequeue.jobs import RETRY, Job, JobState, Outcome
-from sagequeue.owner import is_locked, read_owner
+from sagequeue.owner import held, read_owner
 from sagequeue.progress import gate_reason
 from sagequeue.reasons import sentence
 from sagequeue.settlement import MAX_INTERRUPTS
@@ -209,7 +209,7 @@ def _failed(spool: Spool, job: Job) -> Iterator[str]:
 def _workers(settings: Config) -> list[str]:
     """The numbers of the workers that live."""
     locks = settings.run_dir.glob("worker-*.lock")
-    alive = (path.stem.removeprefix("worker-") for path in locks if is_locked(path))
+    alive = (path.stem.removeprefix("worker-") for path in locks if held(path))
     return sorted(alive, key=lambda number: number.zfill(9))
 
 

@@ -30,7 +30,8 @@ from sagequeue.exceptions import (
 )
 from sagequeue.execution import Execution
 from sagequeue.jobs import Job, JobState
-from sagequeue.owner import Lock, LockWaiter, wait_lock
+from sagequeue.lock_waiter import LockWaiter
+from sagequeue.owner import Lock, wait_lock
 from sagequeue.progress import gate_reason
 from sagequeue.spool import Spool
 
@@ -185,22 +186,21 @@ def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> tuple[Lock | None
     """
     record, ended = spool.result_file(name), False
     run = execution.read(record)
-    waiting = LockWaiter(spool.lock_file(name))
-    while not waiting.over:
-        now = execution.read(record)
-        if run and now and execution.UNKNOWN not in (run, now) and now.word != run.word:
-            waiting.give_up()  # its worker settled it, and it was claimed again
-            return None, None
-        if now is None and spool.lies(JobState.RUNNING, name):
-            # Lost, unless it was claimed again just now, and so has a record.
-            now = execution.read(record) or execution.UNKNOWN
-        ended = ended or now is execution.UNKNOWN
-        if now is not None and not now.stopped:
-            execution.note_stop(record, now)
-        runtime.end_solver(solvers, spool.lock_file(name), now)
-        waiting.join(LockWaiter.AGAIN)
-    lost = ended and execution.read(record) in (None, execution.UNKNOWN)
-    return waiting.taken(), replace(execution.UNKNOWN, stopped=True) if lost else None
+    with LockWaiter(spool.lock_file(name)) as waiting:
+        while not waiting.over:
+            now = execution.read(record)
+            if run and now and execution.UNKNOWN not in (run, now) and now.word != run.word:
+                return None, None  # its worker settled it, and it was claimed again
+            if now is None and spool.lies(JobState.RUNNING, name):
+                # Lost, unless it was claimed again just now, and so has a record.
+                now = execution.read(record) or execution.UNKNOWN
+            ended = ended or now is execution.UNKNOWN
+            if now is not None and not now.stopped:
+                execution.note_stop(record, now)
+            runtime.end_solver(solvers, spool.lock_file(name), now)
+            waiting.join(LockWaiter.AGAIN)
+        lost = ended and execution.read(record) in (None, execution.UNKNOWN)
+        return waiting.taken(), replace(execution.UNKNOWN, stopped=True) if lost else None
 
 
 def request_stop(config: Config, reason: str, *, tell: Tell) -> None:

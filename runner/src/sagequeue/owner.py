@@ -12,7 +12,6 @@ import fcntl
 import functools
 import os
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,9 +30,9 @@ class Lock:
 
     def close(self) -> None:
         """Let go of it here; other holders keep it."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -53,16 +52,32 @@ def open_lock(path: Path) -> int:
 
 
 def try_lock(path: Path) -> Lock | None:
-    """The lock, or None while anybody holds it."""
+    """The lock, or None while anybody holds it. A question by `held` does not count as holding."""
     fd = open_lock(path)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        while not _flock(fd, fcntl.LOCK_EX):
+            # Whoever holds the lock has it exclusively. Where a shared one is granted, nobody holds
+            # it: `held` asked at that moment, or another process tries as we do.
+            if not _flock(fd, fcntl.LOCK_SH):
+                os.close(fd)
+                return None
+            # Only we have this descriptor, so this frees nobody else's lock.
+            fcntl.flock(fd, fcntl.LOCK_UN)
+    except BaseException:
         os.close(fd)
-        if error.errno in (errno.EWOULDBLOCK, errno.EINTR):
-            return None
         raise
     return Lock(path, fd)
+
+
+def _flock(fd: int, kind: int) -> bool:
+    """Whether the lock of that kind was granted at once."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EINTR):
+            return False
+        raise
+    return True
 
 
 def wait_lock(path: Path) -> Lock:
@@ -76,95 +91,21 @@ def wait_lock(path: Path) -> Lock:
     return Lock(path, fd)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether whoever took the lock lives and holds it, by the kernel's list.
-
-    For a worker's own lock, which nobody inherits; of a job's, `held` tells.
-    """
-    try:
-        status = os.stat(path)
-        locks = Path("/proc/locks").read_text(encoding="ascii")
-    except OSError:
-        return False
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    return any(device in line.split() for line in locks.splitlines() if "->" not in line)
-
-
 def held(path: Path) -> bool:
     """Whether anybody holds the lock: asked by trying for a shared one, for a moment.
 
-    A worker that wants it just then tries again. The kernel's list, which disturbs nobody, lacks
-    locks whose taker is dead, wherever process ids are a container's own, and so on WSL: the
-    solver of a dead worker would seem to hold nothing.
+    `try_lock` is not disturbed by it. The kernel's list, /proc/locks, cannot tell: it has the
+    filesystem's device number, which is not the one that `stat` shows on btrfs and overlayfs, and
+    it lacks locks whose taker is dead, wherever process ids are a container's own, and so on WSL.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _flock(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
-    return False
-
-
-class LockWaiter(threading.Thread):
-    """Waits for a lock in a thread of its own, so that the worker can wait for a signal as well."""
-
-    # Seconds to wait after ending a solver before ending it again: ended before it had begun, it
-    # may begin yet.
-    AGAIN = 0.2
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(daemon=True)
-        self.path = path
-        self.event = os.eventfd(0, os.EFD_CLOEXEC)
-        self.result: Lock | OSError | None = None
-        self._unwanted = False
-        self._mutex = threading.Lock()
-        self.start()
-
-    def run(self) -> None:
-        """Block in the kernel until the lock is free."""
-        try:
-            lock = wait_lock(self.path)
-        except OSError as error:
-            self.result = error
-        else:
-            self.result = lock
-        with self._mutex:
-            if not self._unwanted:
-                os.eventfd_write(self.event, 1)
-                return
-        self._let_go()
-
-    def give_up(self) -> None:
-        """Not wait any more: whenever the thread gets the lock, it lets go of it at once."""
-        with self._mutex:
-            self._unwanted = True
-            if not self.over:
-                return
-        self._let_go()
-
-    def _let_go(self) -> None:
-        os.close(self.event)
-        if isinstance(self.result, Lock):
-            self.result.close()
-
-    @property
-    def over(self) -> bool:
-        """Whether the lock was got, or cannot be."""
-        return self.result is not None
-
-    def taken(self) -> Lock:
-        """The lock, once it is `over`."""
-        self.join()
-        os.close(self.event)
-        if isinstance(self.result, Lock):
-            return self.result
-        raise self.result or RuntimeError("asked before it was over")
 
 
 @dataclass(frozen=True)

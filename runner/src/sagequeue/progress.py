@@ -15,7 +15,7 @@ from sagequeue import backoff, coverage, execution, findings, regular, retry, ta
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt, StateUnreadable
 from sagequeue.jobs import Job, JobState, job_name, printable
-from sagequeue.owner import is_locked, orphan_reason, read_owner
+from sagequeue.owner import held, orphan_reason, read_owner
 from sagequeue.spool import Spool
 from sagequeue.tally import Tally
 
@@ -94,7 +94,7 @@ def survey(config: Config) -> Survey:
     counts = Counter(states.values())
     done = sum(p.cases_done for p in partitions)
     locks = config.run_dir.glob("worker-*.lock")
-    alive = sum(is_locked(path) for path in locks)
+    alive = sum(held(path) for path in locks)
     gate = gate_reason(config)
     total: Tally = {}
     for part, _ in tallies:

@@ -7,9 +7,11 @@ of the execution how it ended.
 """
 
 import fcntl
+import hashlib
 import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -27,6 +29,23 @@ from sagequeue.jobs import Job
 _SCRIPTS = resources.files("sagequeue") / "scripts"
 WRAPPER = (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
 ENDER = (_SCRIPTS / "ender.sh").read_text(encoding="utf-8")
+# First in the PYTHONPATH of solvers, it makes their output line-buffered; see the file in it.
+_LINES = str(_SCRIPTS / "python")
+
+
+def lines_in_container(places: str = "/tmp /var/tmp /dev/shm") -> str:  # noqa: S108
+    """Shell text to run before the wrapper where no file of the host is seen.
+
+    `places`: directories of the container to put a copy of that directory in, the first that can
+    be written to.
+    """
+    text = (_SCRIPTS / "python" / "sitecustomize.py").read_text(encoding="utf-8")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    given = f"sq_hash={digest} sq_places={shlex.quote(places)} sq_text={shlex.quote(text)}\n"
+    return given + (_SCRIPTS / "lines.sh").read_text(encoding="utf-8")
+
+
+IN_CONTAINER = lines_in_container() + WRAPPER
 
 # What a service manager tells its service is not for the solver: it would answer in our name, look
 # like the worker, or, where a journal is promised, write there and not into the log, where we look
@@ -90,15 +109,17 @@ def end_solver(solvers: Runtime, mark: Path, run: Execution | None) -> None:
         solvers.end(f"SAGEQUEUE_EXECUTION={run.word}", run.wrapper)
 
 
-def _arguments(config: Config, job: Job, marks: Marks, directory: str) -> list[str]:
-    """The wrapper's argv for one job."""
+def _arguments(
+    config: Config, job: Job, marks: Marks, directory: str, program: str = WRAPPER
+) -> list[str]:
+    """The argv for one job of the wrapper, `program`."""
     script, link = config.script, ""
     if script.endswith(".sage") and not os.path.basename(config.sage_bin).startswith("python"):
         link = os.path.join(os.path.dirname(script), f".{job.name}.sage")
-    program = ["-python", f"{link}.py"] if link else [script]
-    workload = [config.sage_bin, *program, *config.sage_base_args]
+    what = ["-python", f"{link}.py"] if link else [script]
+    workload = [config.sage_bin, *what, *config.sage_base_args]
     partition = ["--stride", str(config.stride), "--offset", str(job.offset)]
-    wrapper = ["sh", "-c", WRAPPER, "sagequeue-wrapper", str(marks.job), marks.execution]
+    wrapper = ["sh", "-c", program, "sagequeue-wrapper", str(marks.job), marks.execution]
     about = [directory, script, link, config.stop_file_cont, _grace(config)]
     return [*wrapper, *about, *workload, *partition]
 
@@ -140,7 +161,9 @@ class Local:
     def launch(self, job: Job, marks: Marks, given: Descriptors) -> int:
         """See `Runtime`."""
         argv = _arguments(self.config, job, marks, os.path.dirname(self.config.script))
-        return _spawn(argv, given, _environment(**_threads(self.config)))
+        # An empty entry would be the current directory.
+        path = os.pathsep.join(filter(None, (_LINES, os.environ.get("PYTHONPATH"))))
+        return _spawn(argv, given, _environment(**_threads(self.config), PYTHONPATH=path))
 
     def end(self, variable: str, wrapper: int) -> None:
         """See `Runtime`."""
@@ -170,7 +193,8 @@ class Podman:
 
     def launch(self, job: Job, marks: Marks, given: Descriptors) -> int:
         """See `Runtime`."""
-        argv = _arguments(self.config, job, marks, self.config.container_workdir)
+        workdir = self.config.container_workdir
+        argv = _arguments(self.config, job, marks, workdir, IN_CONTAINER)
         threads = [f"--env={name}={value}" for name, value in _threads(self.config).items()]
         command = self._exec("--preserve-fds=3", *threads)
         return _spawn([*command, *argv], given, _environment())

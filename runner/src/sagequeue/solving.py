@@ -11,7 +11,8 @@ from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, ConfigError
 from sagequeue.jobs import JobState, job_name
-from sagequeue.owner import LockWaiter, held
+from sagequeue.lock_waiter import LockWaiter
+from sagequeue.owner import held
 from sagequeue.spool import Spool
 from sagequeue.watch import readable, until_ended
 
@@ -47,11 +48,8 @@ def wait(settings: Config, seconds: float) -> list[str]:
 def _until_one_ends(settings: Config, seconds: float) -> None:
     locked = _locked(settings)
     if locked:
-        waiting = LockWaiter(Spool(settings).lock_file(locked[0]))
-        if readable(waiting.event, seconds):
-            waiting.taken().close()
-        else:
-            waiting.give_up()
+        with LockWaiter(Spool(settings).lock_file(locked[0])) as waiting:
+            readable(waiting.event, seconds)
         return
     for solver in census.solvers(settings)[:1]:
         until_ended(solver.pid, seconds)

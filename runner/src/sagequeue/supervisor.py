@@ -1,33 +1,20 @@
 """A jobset's programs of supervisor, the process manager of a machine without systemd."""
 
 import configparser
-import os
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from sagequeue import config, vintage
+from sagequeue import config, lost_manager, outsiders, vintage
 from sagequeue.commands import play, typed
 from sagequeue.config import Config
 from sagequeue.exceptions import SagequeueError
 from sagequeue.supervisor_logs import WorkerLogs
+from sagequeue.supervisorctl import RECOVERY, Supervisorctl
 from sagequeue.unit import Unit
 from sagequeue.watch import until_ended
 
-RECOVERY = "recover"
-_STATES = {
-    "RUNNING": "active",
-    "STARTING": "activating",
-    "BACKOFF": "activating",
-    "STOPPING": "deactivating",
-    "FATAL": "failed",
-}
 _IDLE = ("inactive", "failed")
-_ANSWERED = (0, 3)  # 3: some programs do not run
-# After a look at it a program that ended may be started by the manager itself.
-_SO_ALREADY = "ERROR (already started)"
 # Seconds that a worker may take to let go of its solver.
 _PATIENCE = 60.0
 
@@ -38,12 +25,19 @@ class Supervisor:
     def __init__(self, settings: Config) -> None:
         self.config = settings
         self._settings = config.config_dir() / "supervisord.conf"
+        self._ctl = Supervisorctl(settings, self._settings)
         self._programs = self._settings.parent / "supervisord.d" / f"{settings.jobset}.conf"
 
     def units(self) -> list[Unit]:
         """See `ServiceManager`."""
+        return outsiders.with_outsiders(
+            self.config, self._units, lambda number: f"{self.config.jobset}-{number}"
+        )
+
+    def _units(self) -> list[Unit]:
+        """What the manager has, and what it should have."""
         wanted = [RECOVERY, *self._workers()]
-        there = self._status() or {}
+        there = self._ctl.status() or {}
         listed = []
         for name in [*wanted, *(name for name in there if name not in wanted)]:
             state, pid = there.get(name, ("inactive", None))
@@ -56,9 +50,10 @@ class Supervisor:
         """See `ServiceManager`."""
         self._need_programs()
         wanted = [RECOVERY, *self._workers()]
-        before = self._status()
+        before = self._ctl.status()
         if before is None:
-            self._start_manager()
+            self._refuse_beside_a_lost_one()
+            self._ctl.start_manager()
             return f"the process manager was started, with recovery and {self._named()}"
         idle = {name for name, (state, _) in before.items() if state in _IDLE}
         said = dict(
@@ -80,6 +75,8 @@ class Supervisor:
 
     def stop(self) -> str:
         """See `ServiceManager`."""
+        if self._ctl.status() is None:
+            self._end_lost_manager()  # it would start workers that end before they listen again
         running = self._running()
         if not running:
             return "no worker ran"
@@ -95,15 +92,17 @@ class Supervisor:
     def restart(self) -> str:
         """See `ServiceManager`."""
         self._need_programs()
-        if self._status() is not None:
+        if self._ctl.status() is not None:
             self._hand_over()
+        else:
+            self._end_lost_manager()
         started = self.start()
         return f"{started}; solvers work on and are adopted"
 
     def disable(self) -> str:
         """See `ServiceManager`."""
         self.stop()
-        mine = self._status()
+        mine = self._ctl.status()
         self._programs.unlink(missing_ok=True)
         if list(self._programs.parent.glob("*.conf")):
             self._remove([name for name in mine or () if name != RECOVERY])
@@ -145,7 +144,7 @@ class Supervisor:
 
     def _mine(self) -> dict[str, tuple[str, int | None]]:
         """The jobset's workers that the manager has."""
-        return {name: told for name, told in (self._status() or {}).items() if name != RECOVERY}
+        return {name: told for name, told in (self._ctl.status() or {}).items() if name != RECOVERY}
 
     def _running(self) -> list[str]:
         return [name for name, (state, _) in self._mine().items() if state not in _IDLE]
@@ -163,41 +162,17 @@ class Supervisor:
                 "and has them run"
             )
 
-    def _status(self) -> dict[str, tuple[str, int | None]] | None:
-        """State and process of recovery and of the jobset's workers; None: no manager answers."""
-        answer = self._call("status")
-        if answer.returncode not in _ANSWERED:
-            return None
-        mine = re.compile(
-            rf"(?m)^({RECOVERY}|{self.config.jobset}-[0-9]+) +([A-Z]+)(?: +pid ([0-9]{{1,9}}))?"
-        )
-        return {
-            name: (_STATES.get(state, "inactive"), int(pid) if pid else None)
-            for name, state, pid in mine.findall(answer.stdout)
-        }
-
-    def _start_manager(self) -> None:
-        """Have a supervisord, which starts every program of its settings.
-
-        It gets a clean environment: the runner lets variables named as its settings win, and a
-        SCRIPT or STRIDE of this shell is not meant for the workers.
-        """
-        kept = ("HOME", "PATH", "USER", "LOGNAME")
-        clean = {key: os.environ[key] for key in kept if key in os.environ}
-        command = [str(_beside("supervisord")), "-c", str(self._settings)]
-        try:
-            answer = subprocess.run(
-                command, check=False, capture_output=True, text=True,
-                env={**clean, "LC_ALL": "C.UTF-8"},
-            )  # fmt: skip
-        except FileNotFoundError:
-            raise self._no_supervisor() from None
-        if answer.returncode != 0:
-            said = (answer.stderr or answer.stdout).strip().partition("\n")[0]
+    def _refuse_beside_a_lost_one(self) -> None:
+        if lost := lost_manager.find(self._settings):
             raise SagequeueError(
-                f"the process manager does not start: {said} ({self._settings} has its settings; "
-                f"{play(self.config, 'install_units')} writes them anew)"
+                f"the process manager (process {lost[0].pid}) runs and does not answer: its socket "
+                f"is gone. {typed(self.config, 'restart')} replaces it, and solvers work on"
             )
+
+    def _end_lost_manager(self) -> None:
+        """End a manager that does not answer; every jobset's workers live on, and their solvers."""
+        if lost := lost_manager.find(self._settings):
+            lost_manager.end(lost)
 
     def _hand_over(self) -> None:
         """Have the workers leave their solvers at work and end.
@@ -219,35 +194,3 @@ class Supervisor:
         """Have the manager forget programs that do not run."""
         if names:
             self._ctl("remove", *names, lenient=True)
-
-    def _ctl(self, *arguments: str, lenient: bool = False) -> str:
-        """What supervisorctl answers; `lenient`: a program may have ended meanwhile."""
-        answer = self._call(*arguments)
-        said = (answer.stdout + answer.stderr).strip()
-        wrong = answer.returncode not in _ANSWERED or "ERROR" in said.replace(_SO_ALREADY, "")
-        if wrong and not lenient:
-            raise SagequeueError(
-                f"supervisorctl {arguments[0]}: {said.rpartition(chr(10))[2]}. "
-                f"{play(self.config, 'install_units')} writes its settings anew"
-            )
-        return answer.stdout
-
-    def _call(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [str(_beside("supervisorctl")), "-c", str(self._settings), *arguments]
-        try:
-            return subprocess.run(
-                command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
-            )
-        except FileNotFoundError:
-            raise self._no_supervisor() from None
-
-    def _no_supervisor(self) -> SagequeueError:
-        return SagequeueError(
-            f"{self.config.jobset} is set up for the embedded mode, and this command's environment "
-            f"({sys.prefix}) has no supervisor. Type ./bootstrap sagequeue in the clone"
-        )
-
-
-def _beside(name: str) -> Path:
-    """A command of the environment that this one runs in."""
-    return Path(sys.executable).parent / name

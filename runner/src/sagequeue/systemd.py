@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
-from sagequeue import config, container, solving, vintage
+from sagequeue import config, container, outsiders, solving, vintage
 from sagequeue.commands import play
 from sagequeue.config import Config
 from sagequeue.exceptions import SagequeueError
@@ -37,7 +37,11 @@ class Systemd:
     def units(self) -> list[Unit]:
         """See `ServiceManager`."""
         wanted = [CONTAINER, TIMER, *self._workers()]
-        return self._look([*wanted, *self._patterns(f"{self._need()}@*.service")], wanted)
+        template = self._need()
+        names = [*wanted, *self._patterns(f"{template}@*.service")]
+        return outsiders.with_outsiders(
+            self.config, lambda: self._look(names, wanted), lambda n: f"{template}@{n}.service"
+        )
 
     def start(self) -> str:
         """See `ServiceManager`."""

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-_WORKER = re.compile(r"[@-][0-9]+(?:[.]service)?$")
+_WORKER = re.compile(r"[@-]([0-9]+)(?:[.]service)?$")
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,7 @@ class Unit:
 
     `current` is False when it runs with older settings, or an older runner, than those that are
     installed now; None when that is not known, or it does not run. `wanted`: the settings have it.
+    `outside`: a worker that lives, and that the manager does not have; see `outsiders`.
     """
 
     name: str
@@ -20,11 +21,18 @@ class Unit:
     pid: int | None
     current: bool | None
     wanted: bool
+    outside: bool = False
 
     @property
     def worker(self) -> bool:
         """Whether it is a worker, by the number that its name ends with."""
-        return _WORKER.search(self.name) is not None
+        return self.number is not None
+
+    @property
+    def number(self) -> int | None:
+        """The number of a worker; None of other units."""
+        found = _WORKER.search(self.name)
+        return int(found[1]) if found else None
 
     @property
     def up(self) -> bool:

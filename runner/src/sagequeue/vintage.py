@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sagequeue import config
 from sagequeue.config import Config
-from sagequeue.owner import Lock, is_locked
+from sagequeue.owner import Lock, held
 
 PACKAGE = Path(__file__).parent
 
@@ -45,6 +45,6 @@ def current(settings: Config, number: int, package: Path | None) -> bool | None:
     One that has noted nothing is of a runner that did not know how.
     """
     path = lock_file(settings, number)
-    if package is None or not is_locked(path):
+    if package is None or not held(path):
         return None
     return path.read_text(encoding="utf-8") == text(settings, package)

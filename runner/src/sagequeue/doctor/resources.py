@@ -13,7 +13,7 @@ from sagequeue.config import Config
 from sagequeue.doctor.finding import Finding, fail, ok, warn
 from sagequeue.doctor.patient import Patient, ask, quoted
 from sagequeue.exceptions import ConfigError
-from sagequeue.owner import is_locked
+from sagequeue.owner import held
 
 _MIB, _GIB = 2**20, 2**30
 _FEW_BYTES, _HARDLY_ANY_BYTES = _GIB, 100 * _MIB
@@ -116,7 +116,7 @@ def cores(patient: Patient) -> Iterator[Finding]:
     there = len(os.sched_getaffinity(0))
     wanted = {settings.jobset: settings.workers * settings.threads}
     for other in _others(settings):
-        alive = sum(is_locked(path) for path in other.run_dir.glob("worker-*.lock"))
+        alive = sum(held(path) for path in other.run_dir.glob("worker-*.lock"))
         if alive:
             wanted[other.jobset] = alive * other.threads
     total = sum(wanted.values())

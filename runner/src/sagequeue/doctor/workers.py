@@ -35,6 +35,13 @@ def units(patient: Patient) -> Iterator[Finding]:
     late = [unit.name for unit in wanted if unit.state == "activating" and unit.pid is None]
     # Nothing outlives a reboot in embedded mode.
     loose = [unit.name for unit in wanted if patient.systemd and not unit.enabled]
+    outside = [unit.name for unit in there if unit.outside]
+    if outside:
+        yield warn(
+            f"they live outside {patient.config.service_manager}, which does not start them again: "
+            f"{some(outside)}; to replace them disturbs no solver",
+            patient.sagequeue("restart"),
+        )
     if down:
         yield (fail if failed else warn)(
             f"failed: {some(failed)}" if failed else f"stopped: {some(down)}",
@@ -44,7 +51,7 @@ def units(patient: Patient) -> Iterator[Finding]:
         yield warn(f"cannot start, and is tried again: {some(late)}", patient.sagequeue("journal"))
     if loose:
         yield warn(f"will not start with the machine: {some(loose)}", _systemctl("enable", loose))
-    if not (down or late or loose):
+    if not (down or late or loose or outside):
         yield ok(
             f"{len(wanted)} units run, and start with the machine"
             if patient.systemd

@@ -54,8 +54,26 @@ def _manager(settings: Config) -> "ServiceManager":
 
 
 def _start(arguments: argparse.Namespace) -> None:
+    from sagequeue.commands import typed
+    from sagequeue.exceptions import Busy
+
     settings = load(arguments)
-    _say(settings, _manager(settings).start())
+    manager = _manager(settings)
+    outside = [unit for unit in manager.units() if unit.outside]
+    if in_the_way := [unit for unit in outside if unit.wanted]:
+        raise Busy(
+            f"{settings.jobset}: {_beside(settings, in_the_way)}, and new workers would find their "
+            f"places taken. {typed(settings, 'restart')} replaces them, while their solvers work "
+            f"on; {typed(settings, 'stop')} ends them and their solvers"
+        )
+    did = manager.start()
+    _say(settings, f"{did}; {_beside(settings, outside)}" if outside else did)
+
+
+def _beside(settings: Config, units: "list[Unit]") -> str:
+    """Which workers live that the service manager does not have."""
+    names = ", ".join(f"{unit.name} (process {unit.pid or 'not to be seen'})" for unit in units)
+    return f"outside {settings.service_manager} there live {names}"
 
 
 def _stop(arguments: argparse.Namespace) -> None:
@@ -63,7 +81,7 @@ def _stop(arguments: argparse.Namespace) -> None:
 
     settings = load(arguments)
     solved = bool(solving.living(settings))
-    did = _manager(settings).stop()
+    did = _stop_all(settings, _manager(settings))
     _end_solvers(settings)
     _say(settings, f"{did}; {_ended(settings, solved=solved)}")
 
@@ -74,11 +92,36 @@ def _disable(arguments: argparse.Namespace) -> None:
     settings = load(arguments)
     manager = _manager(settings)
     solved = bool(solving.living(settings))
-    manager.stop()
+    _stop_all(settings, manager)
     _end_solvers(settings)
     # Last, for it may end the container.
     did = manager.disable()
     _say(settings, f"{did}; {_ended(settings, solved=solved)}")
+
+
+def _stop_all(settings: Config, manager: "ServiceManager") -> str:
+    """Stop the workers, those that the service manager does not have, too; what happened.
+
+    Raises:
+        SagequeueError: workers live on.
+
+    """
+    from sagequeue import outsiders
+    from sagequeue.commands import typed
+    from sagequeue.exceptions import SagequeueError
+
+    did = manager.stop()
+    stopped, left = outsiders.stop(settings)
+    if left:
+        kill = " ".join(str(worker.pid) for worker in left if worker.pid)
+        remedy = f"`kill -KILL {kill}` ends them, and " if kill else "end them where they run; "
+        raise SagequeueError(
+            f"{settings.jobset}: {did}, but these live on: {', '.join(map(str, left))}. {remedy}"
+            f"{typed(settings, 'stop')} ends their solvers then"
+        )
+    if stopped:
+        did += f"; stopped outside {settings.service_manager}: {', '.join(map(str, stopped))}"
+    return did
 
 
 def _end_solvers(settings: Config) -> None:
@@ -98,8 +141,12 @@ def _ended(settings: Config, *, solved: bool) -> str:
 
 
 def _restart(arguments: argparse.Namespace) -> None:
+    from sagequeue import outsiders
+
     settings = load(arguments)
-    _say(settings, _manager(settings).restart())
+    manager = _manager(settings)
+    outsiders.hand_over(settings, [unit for unit in manager.units() if unit.outside])
+    _say(settings, manager.restart())
 
 
 def _up(arguments: argparse.Namespace) -> None:
@@ -118,6 +165,7 @@ def _status(arguments: argparse.Namespace) -> None:
     from rich.console import Console
 
     from sagequeue import execution, progress
+    from sagequeue.commands import typed
 
     settings = load(arguments)
     units = _manager(settings).units()
@@ -144,6 +192,8 @@ def _status(arguments: argparse.Namespace) -> None:
     # By the units: one that was started just now has not taken its lock yet.
     running = sum(unit.worker and unit.wanted and unit.up for unit in units)
     workers = f"{running} of {facts.workers} workers run"
+    if outside := [unit for unit in units if unit.outside]:
+        tell(f"{_beside(settings, outside)}; {typed(settings, 'restart')} replaces them")
     _say(settings, f"{workers}; jobs: {counts}; findings: {len(facts.findings)}")
 
 
@@ -158,6 +208,8 @@ def _table(settings: Config, units: "list[Unit]") -> "Table":
         notes = []
         if unit.current is False:
             notes.append("runs with older settings or an older runner")
+        if unit.outside:
+            notes.append(f"lives outside {settings.service_manager}")
         if not unit.wanted:
             notes.append(f"more than the {settings.workers} workers of the settings")
         table.add_row(unit.name, unit.state, str(unit.pid or "-"), "; ".join(notes))
