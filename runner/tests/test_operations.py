@@ -384,10 +384,12 @@ def everything(config: Config, spool: Spool, put: Put) -> dict[str, Path]:
     execution.begin(spool.result_file("demo_off1"), 1, 0, "-1")
     config.log_file(0).write_text("log\n")
     (config.results_dir / "demo_off0_abc.json").write_text('{"offset": 0}')
+    (config.ledger_dir / "demo_off0.jsonl").write_text("")
     return {
         "state files": state_file(config, 0, "8\n"),
         "logs": config.log_file(0),
         "results": config.results_dir / "demo_off0_abc.json",
+        "ledger": config.ledger_dir / "demo_off0.jsonl",
     }
 
 
@@ -406,7 +408,7 @@ def test_purge_removes_every_job_and_keeps_state_files_logs_and_results(
     assert config.stop_file_host.read_text() == "a reason\n"
 
 
-@pytest.mark.parametrize("kind", ["state files", "logs", "results"])
+@pytest.mark.parametrize("kind", ["state files", "logs", "results", "ledger"])
 def test_purge_removes_what_is_named_and_only_that(
     kind: str, config: Config, spool: Spool, put: Put, told: Told
 ) -> None:

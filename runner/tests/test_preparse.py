@@ -191,7 +191,7 @@ def test_a_preparser_that_goes_on_failing_is_shown_with_its_last_words(
     demo.until_state(DONE, *range(4))
     ((_, finding),) = examine(Patient(demo.config), [queue.preparser])
     assert finding.level == "OK"
-    assert "preparser" not in demo.run("status").stdout
+    assert "Sage's preparser fails" not in demo.run("status").stdout
 
 
 def test_a_job_that_alone_cannot_be_preparsed_keeps_no_other_from_being_solved(

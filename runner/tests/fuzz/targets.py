@@ -38,7 +38,7 @@ from sagequeue.position import Position
 from sagequeue.reading import Reader
 from sagequeue.reasons import SENTENCES
 from sagequeue.summary import Summary
-from sagequeue.supervisor import Supervisor
+from sagequeue.supervisorctl import Supervisorctl
 from sagequeue.systemd import Systemd
 
 Target = Callable[[bytes], None]
@@ -266,9 +266,9 @@ def systemctl_show(data: bytes) -> None:
 
 @target
 def supervisorctl_status(data: bytes) -> None:
-    manager = Supervisor(CONFIG)
+    manager = Supervisorctl(CONFIG, FILE)
     with mock.patch.object(manager, "_call", return_value=_answer(data)):
-        for name, (state, _) in (manager._status() or {}).items():
+        for name, (state, _) in (manager.status() or {}).items():
             assert re.fullmatch("recover|demo-[0-9]+", name)
             harmless(state)
 
