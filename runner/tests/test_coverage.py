@@ -111,6 +111,29 @@ def test_a_script_that_reports_its_cases_is_confirmed_by_that_alone(
     assert claim(config) == ["found: nothing so far (3 of 10 cases)"]
 
 
+def test_what_one_partition_reports_is_expected_of_the_others(config: Config, ended: Ended) -> None:
+    ended(1, -1, 9)
+    assert claim(config) == ["found: nothing so far (3 of 10 cases)"]
+    ended(0, -1, 8, done(0, 4, 8))
+    assert claim(config)[:2] == [
+        "found: nothing so far (3 of 10 cases)", "unconfirmed: offset 1, gidx 1 to 9"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["", done(0, 4, 8)])
+def test_a_case_that_is_done_anew_counts_by_its_last_execution(
+    config: Config, ended: Ended, first: str
+) -> None:
+    """The state file was moved back by hand, and the script changed."""
+    ended(0, -1, 8, first)
+    ended(0, 0, 8, rc="RC=137\n")
+    assert claim(config)[:2] == [
+        "found: nothing so far (1 of 10 cases)", "unconfirmed: offset 0, gidx 4 to 8"
+    ]  # fmt: skip
+    ended(0, 0, 8, first and done(4, 8))
+    assert claim(config) == ["found: nothing so far (3 of 10 cases)"]
+
+
 def test_an_exit_does_not_confirm_what_a_truncated_log_may_have_lost(
     config: Config, ended: Ended
 ) -> None:

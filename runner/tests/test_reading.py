@@ -398,7 +398,7 @@ def test_a_crash_between_any_two_steps_loses_nothing_and_doubles_nothing(
     log.write(solved(12))
     log.settle()
     assert (log.found(), log.cases()) == ([0, 4, 8, 12], [0, 4, 8, 12])
-    assert log.at.summary.confirmed.pairs == [[0, 3]]
+    assert log.at.summary.done.pairs == [[0, 3]]
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"byte": "x"}', "\0" * 50])
@@ -412,7 +412,7 @@ def test_a_position_that_was_spoilt_has_the_execution_read_again(
     log.write(solved(8))
     log.settle()
     assert (log.found(), log.cases()) == ([0, 4, 8], [0, 4, 8])
-    assert log.at.summary.confirmed.pairs == [[0, 2]]
+    assert log.at.summary.done.pairs == [[0, 2]]
 
 
 def test_a_torn_line_of_the_ledger_is_passed_over(log: Log) -> None:

@@ -3,10 +3,9 @@
 import os
 from dataclasses import dataclass
 
-from sagequeue import position
 from sagequeue.config import Config
 from sagequeue.execution import Execution
-from sagequeue.jobs import JobState, job_name
+from sagequeue.jobs import JobState
 from sagequeue.position import Position
 from sagequeue.ranges import Ranges
 
@@ -15,7 +14,8 @@ from sagequeue.ranges import Ranges
 class Coverage:
     """A partition's cases, as its state file counts them.
 
-    `read` of them have a `DONE` line that was read, or an execution that ended by itself.
+    `read` of them have a `DONE` line that was read, or an execution that ended by itself if the
+    workload prints no such lines.
     `unconfirmed` are ranges of gidx, first and last, of an execution that was ended and whose last
     lines may be lost. `unread` is how many no log here tells of. `behind` says that the log was
     written since it was read, `complete` that the job is done and all of its output was read.
@@ -29,31 +29,34 @@ class Coverage:
 
 
 def look(
-    config: Config, offset: int, state: JobState | None, last_gidx: int | None,
-    run: Execution | None,
-) -> tuple[Coverage, Position]:  # fmt: skip
-    """The coverage of a partition, and how far its log was read.
+    config: Config, offset: int, at: Position, state: JobState | None, last_gidx: int | None,
+    run: Execution | None, *, reports: bool,
+) -> Coverage:  # fmt: skip
+    """The coverage of a partition whose log was read up to `at`.
 
     `last_gidx` is the state file's number (None: none), `run` its execution if it is running.
+    `reports` is whether the jobset's workload prints `DONE` lines: then nothing but these confirms
+    a case. A helper that wrote the log may have been killed, and the workload have gone on to its
+    end.
     """
-    at = position.load(config, job_name(config.jobset, offset), offset)
     summary, stride = at.summary, config.stride
     last = -1 if last_gidx is None else last_gidx // stride
     counted = Ranges([(0, last)] if last >= 0 else [])
-    open_cases = counted.without(summary.confirmed)
-    unread = open_cases.without(summary.unconfirmed)
-    doubtful = open_cases.without(unread)
+    left = counted.without(summary.done)
+    if not reports:
+        left = left.without(summary.exited)
+    unread = left.without(summary.doubtful).without(summary.exited)
+    doubtful = left.without(unread)
     if run is not None and run.gidx.lstrip("-").isdigit():
         # What the living solver counted is confirmed, or not, when it ends.
         unread = unread.without(Ranges([(int(run.gidx) // stride + 1, max(last, 0) + 1)]))
     behind = state is not JobState.RUNNING and _is_behind(config, offset, at)
-    told = summary.executions > 0 and not summary.unsure if not config.state_file_host else True
+    told = bool(config.state_file_host) or (summary.executions > 0 and not summary.unsure)
     known = state is JobState.DONE and told and not behind and not unread and not doubtful
     gidx = [(first * stride + offset, last * stride + offset) for first, last in doubtful.pairs]
     if state is JobState.DONE and not config.state_file_host and summary.unsure:
         gidx = [(offset, offset)]
-    read = len(counted) - len(open_cases)
-    return Coverage(read, gidx, len(unread), behind, known), at
+    return Coverage(len(counted) - len(left), gidx, len(unread), behind, known)
 
 
 def _is_behind(config: Config, offset: int, at: Position) -> bool:

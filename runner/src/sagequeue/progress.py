@@ -11,11 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagequeue import backoff, coverage, execution, findings, regular, retry, tally
+from sagequeue import backoff, coverage, execution, findings, position, regular, retry, tally
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt, StateUnreadable
 from sagequeue.jobs import Job, JobState, job_name, printable
 from sagequeue.owner import held, orphan_reason, read_owner
+from sagequeue.position import Position
 from sagequeue.spool import Spool
 from sagequeue.tally import Tally
 
@@ -87,19 +88,17 @@ def survey(config: Config) -> Survey:
     for state in JobState:
         if spool.dirs[state].is_dir():
             states.update((name, state) for name in spool.names(state))
-    times: list[float] = []
-    tallies: list[tuple[Tally, int]] = []
-    partitions = [_partition(spool, k, states, times, tallies) for k in range(config.stride)]
+    read = [position.load(config, job_name(config.jobset, k), k) for k in range(config.stride)]
+    reports = any(at.summary.reports for at in read)
+    partitions = [_partition(spool, k, states, at, reports) for k, at in enumerate(read)]
+    times = [seconds for at in read for seconds in at.summary.recent]
     # A file whose name is no offset of ours is no partition, but it lies in the queue and counts.
     counts = Counter(states.values())
     done = sum(p.cases_done for p in partitions)
     locks = config.run_dir.glob("worker-*.lock")
     alive = sum(held(path) for path in locks)
     gate = gate_reason(config)
-    total: Tally = {}
-    for part, _ in tallies:
-        tally.add(total, part)
-    tally_cases = sum(cases for _, cases in tallies)
+    total, tally_cases = _tally(config, partitions, read)
     return Survey(
         jobset=config.jobset,
         stride=config.stride,
@@ -131,9 +130,8 @@ def gate_reason(config: Config) -> str | None:
 
 
 def _partition(
-    spool: Spool, offset: int, states: dict[str, JobState], times: list[float],
-    tallies: list[tuple[Tally, int]],
-) -> Partition:  # fmt: skip
+    spool: Spool, offset: int, states: dict[str, JobState], at: Position, reports: bool
+) -> Partition:
     config, name = spool.config, job_name(spool.config.jobset, offset)
     state = states.get(name)
     gidx: int | None = None
@@ -152,12 +150,8 @@ def _partition(
     )
     run = execution.read(spool.result_file(name)) if state is JobState.RUNNING else None
     known = gidx if gidx is not None and gidx >= 0 else None
-    covered, at = coverage.look(config, offset, state, known, run)
+    covered = coverage.look(config, offset, at, state, known, run, reports=reports)
     seconds = at.summary.recent
-    times.extend(seconds)
-    if at.summary.reports and known is not None:
-        ledger = config.ledger_dir / f"{name}.jsonl"
-        tallies.append(at.summary.counted(known // config.stride, ledger))
     return Partition(
         offset=offset,
         state=str(state) if state else "none",
@@ -179,6 +173,19 @@ def _partition(
         covered=covered.complete,
         note=note or (_waits(job) if job and state is JobState.PENDING else ""),
     )
+
+
+def _tally(config: Config, partitions: list[Partition], read: list[Position]) -> tuple[Tally, int]:
+    """What all partitions counted, and in how many cases."""
+    total: Tally = {}
+    cases = 0
+    for p, at in zip(partitions, read, strict=True):
+        if at.summary.reports and p.last_gidx is not None:
+            ledger = config.ledger_dir / f"{job_name(config.jobset, p.offset)}.jsonl"
+            part, counted = at.summary.counted(p.last_gidx // config.stride, ledger)
+            tally.add(total, part)
+            cases += counted
+    return total, cases
 
 
 def _waits(job: Job) -> str:

@@ -25,19 +25,22 @@ _LATEST = 8
 class Summary:
     """What a partition's ledger comes to.
 
-    Numbers of cases are local: the partition's first case is 0. `confirmed` are the cases whose
-    output was read: a `DONE` line was, or their execution ended by itself. `unconfirmed` are those
-    of executions that did not, minus nothing: see `doubtful`. `unsure` is whether the last
-    execution of a job without a state file did not end by itself, `reports` whether the workload
-    prints `DONE` lines. `recent` are seconds of the last
-    cases. `tally` adds up what `tally_cases` cases counted; `latest` are the last of these, each
-    with its local number, and `tally_stale` says that an older one was done again since.
+    Numbers of cases are local: the partition's first case is 0. `done` are the cases of which a
+    `DONE` line was read, `exited` those of executions that ended by themselves, `doubtful` those of
+    executions that did not, or that lost a part of their log, and reported no `DONE` line of them.
+    The last execution of a case is what counts; `reported` are the cases of the execution at hand.
+    `reports` is whether any `DONE` line was ever read, `unsure` whether the last execution of a job
+    without a state file did not end by itself. `recent` are seconds of the last cases. `counts`
+    adds up what `tally_cases` cases counted; `latest` are the last of these, each with its local
+    number, and `tally_stale` says that an older one was done again since.
     """
 
     stride: int
     offset: int
-    confirmed: Ranges = field(default_factory=Ranges)
-    unconfirmed: Ranges = field(default_factory=Ranges)
+    done: Ranges = field(default_factory=Ranges)
+    exited: Ranges = field(default_factory=Ranges)
+    doubtful: Ranges = field(default_factory=Ranges)
+    reported: Ranges = field(default_factory=Ranges)
     unsure: bool = False
     reports: bool = False
     executions: int = 0
@@ -46,10 +49,6 @@ class Summary:
     tally_cases: int = 0
     latest: list[tuple[int, str]] = field(default_factory=list)
     tally_stale: bool = False
-
-    def doubtful(self) -> Ranges:
-        """The cases that were counted by a state file and whose output may be lost."""
-        return self.unconfirmed.without(self.confirmed)
 
     def add(self, line: Line) -> None:
         """Take in one more line."""
@@ -67,7 +66,9 @@ class Summary:
         local = self._local(line.get("gidx"))
         if local is None:
             return
-        self.confirmed.add(local, local)
+        self.done.add(local, local)
+        self.reported.add(local, local)
+        self.doubtful = self.doubtful.without(Ranges([(local, local)]))
         self.reports = True
         seconds = line.get("seconds")
         if isinstance(seconds, int | float):
@@ -97,9 +98,17 @@ class Summary:
         self.executions += 1
         sure = line.get("confirmed") is True
         first, last = line.get("first"), line.get("last")
-        if isinstance(first, int) and isinstance(last, int):
-            (self.confirmed if sure else self.unconfirmed).add(first, last)
         self.unsure = first is None and not sure
+        if isinstance(first, int) and isinstance(last, int) and first <= last:
+            cases = Ranges([(first, last)])
+            silent = cases.without(self.reported)
+            self.done = self.done.without(silent)
+            self.exited = self.exited.without(cases)
+            self.doubtful = self.doubtful.without(cases)
+            kept, what = (self.exited, cases) if sure else (self.doubtful, silent)
+            for pair in what.pairs:
+                kept.add(*pair)
+        self.reported = Ranges()
 
     def counted(self, last: int, path: Path) -> tuple[Tally, int]:
         """The tally of the cases up to local number `last`, and how many these are.
@@ -119,8 +128,10 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
         return {
-            "confirmed": self.confirmed.pairs,
-            "unconfirmed": self.unconfirmed.pairs,
+            "done": self.done.pairs,
+            "exited": self.exited.pairs,
+            "doubtful": self.doubtful.pairs,
+            "reported": self.reported.pairs,
             "unsure": self.unsure,
             "reports": self.reports,
             "executions": self.executions,
@@ -139,7 +150,8 @@ class Summary:
             for name, told in shape["tally"].items()
         }
         return cls(
-            stride, offset, Ranges(shape["confirmed"]), Ranges(shape["unconfirmed"]),
+            stride, offset, Ranges(shape["done"]), Ranges(shape["exited"]),
+            Ranges(shape["doubtful"]), Ranges(shape["reported"]),
             bool(shape["unsure"]), bool(shape["reports"]), int(shape["executions"]),
             [float(s) for s in shape["recent"]], counts, int(shape["tally_cases"]),
             [(int(n), str(t)) for n, t in shape["latest"]], bool(shape["tally_stale"]),

@@ -181,7 +181,7 @@ def output_of_a_solver(data: bytes) -> None:
     assert at.byte == len(data)
     assert all(math.isfinite(s) and s >= 0 for s in summary.recent)
     assert Summary.from_json(8, 0, json.loads(json.dumps(summary.as_json()))) == summary
-    assert len(summary.confirmed) <= len(cases)
+    assert len(summary.done) <= len(cases)
     told, counted = summary.counted(9, _ledger())
     assert counted <= 10
     assert (told, counted) == tally.count(ledger.read(_ledger()), 0, 8, 9)
