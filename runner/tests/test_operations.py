@@ -1,16 +1,19 @@
 """What an operator does to a queue: effects, and what is said of them."""
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kinds import Put, read_log
+from kit import waiting
 from sagequeue import execution, findings, operations
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy, SagequeueError
 from sagequeue.jobs import JobState
+from sagequeue.lock_waiter import LockWaiter
 from sagequeue.owner import Lock
 from sagequeue.spool import Spool
 
@@ -165,12 +168,35 @@ def test_force_never_touches_a_running_job(
     assert states(spool) == {"running": [0, 1], "pending": [2, 3]}
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "_PATIENCE", 0.05)
+
+
+@pytest.mark.parametrize("state", [DONE, FAILED])
+def test_a_job_that_is_only_looked_at_is_waited_for(
+    config: Config, spool: Spool, put: Put, told: Told, held: Lock, state: JobState
+) -> None:
+    """Recovery has the lock of each failed job for a moment, and of one whose log it reads."""
+    put(state, 0)
+    act = threading.Thread(target=enqueue, args=(config, told, 0), kwargs={"force": True})
+    act.start()
+    waiting.until(
+        lambda: any(isinstance(thread, LockWaiter) for thread in threading.enumerate()), "a wait"
+    )
+    held.close()
+    act.join(waiting.PATIENCE)
+    assert states(spool) == {"pending": [0]}
+    assert told[-1] == "enqueued=0 requeued=1 skipped=0"
+
+
 def test_force_leaves_a_failed_job_whose_lock_is_held(
-    config: Config, spool: Spool, put: Put, told: Told, held: Lock
+    config: Config, spool: Spool, put: Put, told: Told, held: Lock, impatient: None
 ) -> None:
     put(FAILED, 0)
     enqueue(config, told, 0, force=True)
     assert states(spool) == {"failed": [0]}
+    assert "demo_off0 stays in failed/: its lock is held; try again later" in told
     assert told[-1] == "enqueued=0 requeued=0 skipped=1"
 
 
@@ -265,11 +291,12 @@ def test_retry_failed_keeps_malformed_jobs_and_says_how_to_mend_them(
 
 
 def test_retry_failed_leaves_a_job_that_somebody_is_at(
-    config: Config, spool: Spool, put: Put, told: Told, held: Lock
+    config: Config, spool: Spool, put: Put, told: Told, held: Lock, impatient: None
 ) -> None:
     put(FAILED, 0)
     operations.retry_failed(config, reset=False, tell=told)
     assert states(spool) == {"failed": [0]}
+    assert told[-1] == "retried=0 kept=1"
 
 
 def test_one_job_copied_into_two_states_does_not_keep_the_others_from_being_retried(

@@ -45,7 +45,11 @@ class Report:
         lines = figures.read_text().splitlines() if figures.exists() else []
         if step.is_pytest:
             text = output.read_text(errors="replace").splitlines()
-            lines += [line for line in text if line.startswith(("faults:", "crashes:", "again:"))]
+            lines += [
+                line
+                for line in text
+                if line.startswith(("faults:", "crashes:", "output:", "again:"))
+            ]
             lines += [line for line in text[-30:] if line.startswith("SKIPPED")] + text[-1:]
         return lines
 

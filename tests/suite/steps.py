@@ -83,10 +83,11 @@ QUICK = (
     tests("the tests", *GROUND),
 )
 
-APART = (*GROUND, "tests/workloads", "tests/faults", "tests/site/test_site.py")
+APART = (*GROUND, "tests/workloads", "tests/faults", "tests/output", "tests/site/test_site.py")
 OTHERS = tests("other tests", "tests", *(f"--ignore={path}" for path in APART))
 SITE = tests("site", "tests/site/test_site.py")
 FAULTS = tests("faults", "tests/faults")
+OUTPUT = tests("output", "tests/output")
 CONTAINER = tests("runner, Podman", PODMAN)
 
 # By one step: scenarios would wait for one another while one of them makes an image.
@@ -113,6 +114,7 @@ def long() -> list[Step]:
         "SAGEQUEUE_BARE": "1",
         "SAGEQUEUE_FAULTS": "60",
         "SAGEQUEUE_LOCAL_FAULTS": "10000",
+        "SAGEQUEUE_EXECUTIONS": "10000",
         "SAGEQUEUE_SEED": seed,
         "CRASH_SEED": seed,
     }
@@ -123,7 +125,7 @@ def long() -> list[Step]:
 
 def _all(scenarios: Sequence[Step], *more: Step) -> list[Step]:
     large = [scenario("default"), scenario("wsl_systemd")]
-    local = [SITE, *more, FAULTS, *QUICK, LINT, CONTAINER]
+    local = [SITE, *more, FAULTS, OUTPUT, *QUICK, LINT, CONTAINER]
     recovery = scenario("recovery", alone=True)
     return [*TEXT, IMAGES, OTHERS, *large, *scenarios, *local, recovery]
 

@@ -40,6 +40,10 @@ Tell = Callable[[str], None]
 _LONGEST_GATE = 1 << 20
 
 
+# Seconds in which recovery, or another look, lets go of the lock of a job that does not run.
+_PATIENCE = 10.0
+
+
 @contextlib.contextmanager
 def _locked(spool: Spool, name: str) -> Iterator[Lock | None]:
     """The job's lock for the block, None when somebody has it."""
@@ -49,6 +53,21 @@ def _locked(spool: Spool, name: str) -> Iterator[Lock | None]:
         return
     with lock:
         yield lock
+
+
+@contextlib.contextmanager
+def _locked_soon(spool: Spool, name: str) -> Iterator[Lock | None]:
+    """The lock of a job that does not run, waited for while somebody looks at the job.
+
+    None when that does not end.
+    """
+    lock = spool.lock(name)
+    if lock is None:
+        with LockWaiter(spool.lock_file(name)) as waiting:
+            waiting.join(_PATIENCE)
+            lock = waiting.taken() if waiting.over else None
+    with contextlib.ExitStack() as stack:
+        yield lock if lock is None else stack.enter_context(lock)
 
 
 def enqueue(config: Config, offset: int | None, *, force: bool, tell: Tell) -> None:
@@ -102,7 +121,9 @@ def _redo(spool: Spool, offsets: range, tell: Tell) -> set[str]:
     complete = 0
     for state in (JobState.DONE, JobState.FAILED):
         for name in sorted(set(spool.names(state)) & names.keys(), key=names.__getitem__):
-            with _locked(spool, name) as lock:
+            with _locked_soon(spool, name) as lock:
+                if lock is None:
+                    tell(f"{name} stays in {state}/: its lock is held; try again later")
                 if lock is None or not spool.lies(state, name):
                     continue
                 try:
@@ -129,7 +150,10 @@ def retry_failed(config: Config, *, reset: bool, tell: Tell) -> None:
     retried = kept = 0
     with spool.batch():
         for name in sorted(spool.names(JobState.FAILED)):
-            with _locked(spool, name) as lock:
+            with _locked_soon(spool, name) as lock:
+                if lock is None:
+                    tell(f"{name} stays in failed/: its lock is held; try again later")
+                    kept += 1
                 if lock is None or not spool.lies(JobState.FAILED, name):
                     continue
                 try:

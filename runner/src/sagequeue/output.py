@@ -63,7 +63,7 @@ class Output:
             self.close()
         else:
             at.idle += 1
-            if solutions.looks_like_one(shown):
+            if solutions.looks_like_one(shown) and not shown.startswith("[worker "):
                 self._near(shown)
 
     def _solution(self, shown: str) -> str | None:
