@@ -5,6 +5,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -128,8 +129,29 @@ def output_to(path: Path) -> Iterator[None]:
 
 
 def overhead(directory: Path) -> Iterator[Row]:
-    """One worker over jobs that do next to nothing, in turn with the bare command."""
-    settings = bench_jobset(directory, JOBS)
+    """One worker over jobs that do nothing, and over jobs that do next to nothing in Python."""
+    for name, empty in (("true", True), ("template", False)):
+        place = directory / name
+        place.mkdir()
+        settings = bench_jobset(place, JOBS)
+        if empty:
+            settings = dataclasses.replace(
+                settings, sage_bin="/bin/true", script=str(settings.env_file), state_file_host="",
+                total_cases=None,
+            )  # fmt: skip
+        a, b = _overhead(settings, place)
+        command = "an empty command" if empty else "a case of 0 s in Python"
+        yield Row(
+            f"claim to finish of one job, {command}, median of {JOBS}",
+            ms(a),
+            "5 ms" if empty else "1.6 times",
+            f"{ms(b)}: posix_spawn and waitpid of the same command",
+            times(a, b),
+        )
+
+
+def _overhead(settings: Config, directory: Path) -> tuple[float, float]:
+    """Seconds from claim to finish of a job, in turn with those of the bare command; medians."""
     enqueue(settings)
     worker = Worker(settings, 1)
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -142,7 +164,7 @@ def overhead(directory: Path) -> Iterator[Row]:
             began = time.perf_counter()
             turn = worker.run_once()
             queued.append(time.perf_counter() - began)
-            assert turn is Turn.GO_ON
+            assert turn is Turn.GO_ON, turn
 
     def run_bare(offsets: range) -> None:
         for offset in offsets:
@@ -163,17 +185,10 @@ def overhead(directory: Path) -> Iterator[Row]:
             both = [run_queued, run_bare]
             for run in both if number % 2 else reversed(both):
                 run(offsets)
-                for offset in offsets:
-                    Path(settings.state_file_host.replace("{offset}", str(offset))).unlink()
+                for path in filter(None, map(settings.state_file, offsets)):
+                    path.unlink()
     assert len(worker.spool.names(JobState.DONE)) == JOBS
-    a, b = statistics.median(queued), statistics.median(bare)
-    yield Row(
-        f"claim to finish of one job, median of {JOBS}",
-        ms(a),
-        "1.6 times",
-        f"{ms(b)}: posix_spawn and waitpid of the same command",
-        times(a, b),
-    )
+    return statistics.median(queued), statistics.median(bare)
 
 
 # Claims
