@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from recording import Operation
 
 # So many uncertain names, besides the newest, are looked at alone after one operation.
-_TRIED = 6
+_TRIED = 2
 
 
 @dataclass(eq=False)

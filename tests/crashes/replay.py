@@ -15,7 +15,7 @@ from pathlib import Path
 from disk import Directory, Link, Tree
 from kit.journal import Journal
 from promises import SETTLED, Promises
-from sagequeue import config, execution, jobs, recovery
+from sagequeue import config, jobs, recovery
 from sagequeue.exceptions import MalformedJob
 from sagequeue.jobs import Job, JobState, Outcome
 from sagequeue.spool import Spool
@@ -62,8 +62,7 @@ class Replay:
             spool = self.make(tree)
             spool.create()
             said = list(_as_it_is(spool, promised))
-            # Without a result it was interrupted, whatever it had printed by then.
-            found = {k for k in _findings(spool) if _has_result(spool, k)}
+            found = _findings(spool)
             lines: list[str] = []
             recovery.recover(spool, lines.append)
             if promised.moved is not None:
@@ -155,13 +154,6 @@ def _findings(spool: Spool) -> set[int]:
     directory = spool.config.results_dir
     paths = directory.glob("[!.]*") if directory.is_dir() else ()
     return {json.loads(path.read_text(encoding="utf-8"))["offset"] for path in paths}
-
-
-def _has_result(spool: Spool, offset: int) -> bool:
-    """Whether the job's last execution is known to have ended."""
-    name = jobs.job_name("demo", offset)
-    run = execution.read(spool.result_file(name))
-    return not spool.lies(JobState.RUNNING, name) or (run is not None and run.rc is not None)
 
 
 def _recovered(spool: Spool, promised: Promises, found: set[int]) -> Iterator[str]:

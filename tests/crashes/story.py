@@ -57,7 +57,8 @@ def enqueue(rig: Rig) -> None:
 def first_run(rig: Rig) -> None:
     """One is done, one fails, one is held, one is done with a finding."""
     rig.orders(FAILS, exit=[FAILS + STRIDE, 3])
-    rig.orders(HELD, print=[HELD, SOLUTION], exit=[HELD + STRIDE, 3])
+    # Its solution is complete, and so recorded, only when it has ended: its result is there by then.
+    rig.orders(HELD, print=[HELD, SOLUTION], exit=[HELD, 3])
     rig.orders(FINDS, print=[FINDS, SOLUTION])
     with work(rig):
         rig.until_state(DONE, 0, FINDS)
