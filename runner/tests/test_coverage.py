@@ -149,6 +149,19 @@ def test_the_cases_of_a_living_solver_are_in_no_doubt(
     ]
 
 
+@pytest.mark.parametrize("now", [None, 0, 4])
+def test_a_state_file_that_was_moved_back_under_its_solver_is_looked_at(
+    spool: Spool, put: Put, now: int | None
+) -> None:
+    """By hand, or by a script that begins anew whatever its state file says."""
+    config = spool.config
+    execution.begin(spool.result_file(put(RUNNING, 0)), 1, 0, "8", 1)
+    if now is not None:
+        state(config, 0, now)
+    partition = progress.survey(config).partitions[0]
+    assert partition.cases_unread == (0 if now is None else now // 4 + 1)
+
+
 def test_a_log_that_was_written_since_is_named(config: Config, ended: Ended) -> None:
     ended(0, -1, 8)
     with config.log_file(0).open("a") as file:

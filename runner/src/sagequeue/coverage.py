@@ -44,8 +44,11 @@ def look(
     unread = open_cases.without(summary.unconfirmed)
     doubtful = open_cases.without(unread)
     if run is not None and run.gidx.lstrip("-").isdigit():
-        # What the living solver counted is confirmed, or not, when it ends.
-        unread = unread.without(Ranges([(int(run.gidx) // stride + 1, max(last, 0) + 1)]))
+        # What the living solver counted is confirmed, or not, when it ends. Its state file may
+        # have been moved back since it started: then these are none.
+        living = Ranges()
+        living.add(int(run.gidx) // stride + 1, last)
+        unread = unread.without(living)
     behind = state is not JobState.RUNNING and _is_behind(config, offset, at)
     told = summary.executions > 0 and not summary.unsure if not config.state_file_host else True
     known = state is JobState.DONE and told and not behind and not unread and not doubtful
