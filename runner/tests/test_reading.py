@@ -168,6 +168,30 @@ def test_a_worker_keeps_the_log_open(log: Log) -> None:
     live.close()
 
 
+@pytest.mark.parametrize("settled", [True, False])
+def test_another_offsets_log_that_took_the_inode_of_one_that_is_gone_is_not_read(
+    log: Log, settled: bool
+) -> None:
+    """A file system gives the inode of a file that was removed to the next one that is made."""
+    log.write(solved(0))
+    log.settle()
+    log.path.unlink()
+    os.close(log.out)
+    other = log.config.log_file(1)
+    other.write_text("[worker 2] start offset=1\n[t] START gidx=1 x\nFOUND g=1\n")
+    with other.open():  # as its solver has
+        if settled:
+            with log.reader() as reader:
+                reader.at.inode, reader.out.changed = other.stat().st_ino, True
+        log.out = os.open(log.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        log.begin("second")
+        if not settled:  # nothing was read of it yet
+            log.run = replace(log.run, log_inode=other.stat().st_ino)
+        log.write(solved(4))
+        log.read(over=True)
+    assert (log.found(), log.at.lost) == ([0, 4], not settled)
+
+
 def test_a_log_that_is_gone_has_lost_something(log: Log) -> None:
     log.write(solved(0))
     log.read()

@@ -7,29 +7,45 @@ log is known by its inode and by the bytes that were read of it last, never by i
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sagequeue.config import Config
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
-_START = re.compile(rb"\n?\[worker [0-9]+\] start ")
+_START = re.compile(rb"\n?\[worker [0-9]+\] start offset=([0-9]{1,18})\s")
 # Bytes before a position by which a log is known again.
 KNOWN_BY = 64
 
 
-def find(config: Config, offset: int, inode: int) -> int | None:
+def inode_of(path: Path) -> int | None:
+    """The inode of the file of that name; None if there is none."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_ino
+    except OSError:
+        return None
+
+
+def _any(fd: int) -> bool:
+    """Whether a file is the log: it is known to be open, so no other file has its inode."""
+    return True
+
+
+def find(
+    config: Config, offset: int, inode: int, is_it: Callable[[int], bool] = _any
+) -> int | None:
     """A descriptor of the partition's log with that inode, by whatever name; None if it is gone.
 
     It may have no name any more: then a process that has it open, the solver's or its client's, is
-    the way to it.
+    the way to it. If nobody has, another file may have its inode by now, another partition's log
+    for instance: `is_it` tells of a descriptor whether it is the log's.
     """
     path = config.log_file(offset)
     for candidate in (path, *_beside(path)):
         if (fd := _open(candidate, inode)) is not None:
             return fd
-    return _held(config.log_dir, inode)
+    return _held(config.log_dir, inode, is_it)
 
 
 def beside(config: Config, offset: int) -> list[Path]:
@@ -44,9 +60,10 @@ def known(fd: int, at: int, before: str) -> bool:
     return os.pread(fd, len(there), at - len(there)) == there if at >= len(there) else False
 
 
-def starts(fd: int, at: int) -> bool:
+def starts(fd: int, at: int, offset: int) -> bool:
     """Whether an execution starts there: before its solver, the worker writes a line there."""
-    return _START.match(os.pread(fd, KNOWN_BY, at)) is not None
+    match = _START.match(os.pread(fd, KNOWN_BY, at))
+    return match is not None and int(match[1]) == offset
 
 
 def before(fd: int, at: int) -> str:
@@ -87,7 +104,7 @@ def _open(path: Path | str, inode: int, *, follow: bool = False) -> int | None:
     return None
 
 
-def _held(directory: Path, inode: int) -> int | None:
+def _held(directory: Path, inode: int, is_it: Callable[[int], bool]) -> int | None:
     """The file by a process of ours that has it open."""
     device = os.stat(directory).st_dev
     for process in os.scandir("/proc"):
@@ -99,6 +116,10 @@ def _held(directory: Path, inode: int) -> int | None:
                     status = os.stat(descriptor.path)
                     if (status.st_ino, status.st_dev) != (inode, device):
                         continue
-                    if (fd := _open(descriptor.path, inode, follow=True)) is not None:
-                        return fd
+                    if (fd := _open(descriptor.path, inode, follow=True)) is None:
+                        continue
+                    with contextlib.suppress(OSError):  # it may be a directory
+                        if is_it(fd):
+                            return fd
+                    os.close(fd)
     return None

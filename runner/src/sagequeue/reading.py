@@ -12,7 +12,6 @@ when there is no worker, and whoever settles an execution reads to the end befor
 import contextlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Self
 
 from sagequeue import findings, ledger, logfile, position
@@ -97,18 +96,18 @@ class Reader:
         # An older release began it, or nothing runs. What it writes may have another name by now.
         if run is not None and self.at.inode and self.at.execution == run.word:
             return self.at.inode
-        return inode_of(self.config.log_file(self.offset))
+        return logfile.inode_of(self.config.log_file(self.offset))
 
     def _sources(self, run: Execution | None, current: int | None, *, over: bool) -> list[int]:
         """The inodes to be read, in order; the first is the one that was read last."""
-        path = inode_of(self.config.log_file(self.offset))
+        path = logfile.inode_of(self.config.log_file(self.offset))
         last = [current, path if over else None]
         if self.at.inode:
             first = [self.at.inode]
             if run is not None and self.at.execution == run.word:
                 last = last[1:]  # it was read to its end, and another file after it
         else:  # nothing was read yet, and there may be a log from before this release
-            beside = map(inode_of, logfile.beside(self.config, self.offset))
+            beside = map(logfile.inode_of, logfile.beside(self.config, self.offset))
             first = [inode for inode in beside if inode and inode not in (current, path)]
         return [*dict.fromkeys(inode for inode in (*first, *last) if inode)]
 
@@ -118,6 +117,13 @@ class Reader:
     ) -> bool:  # fmt: skip
         """Read one file on to its end."""
         at = self.at
+        begins = run if inode == current else None
+
+        def is_it(fd: int) -> bool:
+            if at.byte and logfile.known(fd, at.byte, at.before):
+                return True
+            return begins is not None and logfile.starts(fd, begins.log_start, self.offset)
+
         if at.inode != inode:
             self._line_end()
             at.inode, at.byte, at.before = inode, 0, ""
@@ -126,7 +132,7 @@ class Reader:
             if log is not None and os.fstat(log).st_ino == inode:
                 fd = log
             else:
-                found = logfile.find(self.config, self.offset, inode)
+                found = logfile.find(self.config, self.offset, inode, is_it)
                 if found is None:
                     self._begin(run, inode == current)
                     self._is_lost()
@@ -137,7 +143,7 @@ class Reader:
                 self._was_truncated(run)
             try:
                 if run is not None and inode == current and at.execution != run.word and run.word:
-                    whole = logfile.starts(fd, run.log_start)
+                    whole = logfile.starts(fd, run.log_start, self.offset)
                     # What comes before this execution is what was left over from earlier ones.
                     if whole and not self._read(fd, run.log_start, ask, over=True):
                         return False
@@ -237,11 +243,3 @@ class Reader:
         at.ledger = self.ledger.size
         position.save(self.config, self.name, at)
         self.out.changed = False
-
-
-def inode_of(path: Path) -> int | None:
-    """The inode of the file of that name; None if there is none."""
-    try:
-        return os.stat(path, follow_symlinks=False).st_ino
-    except OSError:
-        return None
