@@ -375,6 +375,27 @@ def test_a_case_that_is_satisfied_without_a_solution_is_one(log: Log) -> None:
     assert log.at.near == ["case 0 ended with sat=True, and no solution was seen in it"]
 
 
+@pytest.mark.parametrize("before", ["Nov 28 18:52:14 ", "INFO:root:", "  5%|x | 5/9 [00:01<00:02]"])
+def test_a_case_begins_behind_what_programs_put_before_it(log: Log, before: str) -> None:
+    """Solutions of two cases that read the same are two."""
+    for case in (0, 4):
+        for line in (f"[t] START gidx={case} x", "FOUND yes", f"[t] DONE  gidx={case} dt=1.0s"):
+            log.write(f"{before}{line}\n")
+    log.read()
+    assert [finding["gidx"] for finding in findings.read(log.config)] == [0, 4]
+    assert log.cases() == [0, 4]
+
+
+def test_a_solution_without_a_line_end_is_not_swallowed_by_the_line_behind_it(log: Log) -> None:
+    log.write("[t] START gidx=0 x\nFOUND g=1[t] DONE  gidx=0 dt=1.0s\n")
+    log.write("[t] START gidx=4 x\nFOUND g=2\nFound h: 3[t] DONE  gidx=4 dt=1.0s\n")
+    log.read()
+    assert [(f["gidx"], f["lines"]) for f in findings.read(log.config)] == [
+        (0, ["FOUND g=1"]), (4, ["FOUND g=2", "Found h: 3"])
+    ]  # fmt: skip
+    assert log.cases() == [0, 4]
+
+
 def test_the_jobsets_own_pattern_adds_solutions(spool: Spool) -> None:
     log = Log(spool)
     log.config = replace(log.config, found_pattern="^witness ")

@@ -44,7 +44,13 @@ class Output:
         self.at.byte = base + len(block)
 
     def _line(self, line: bytes) -> None:
-        at, shown = self.at, solutions.text(line)
+        before, shown = solutions.cut(solutions.text(line))
+        if solutions.solution(before) is not None or solutions.detail(before) is not None:
+            self._say(before)
+        self._say(shown)
+
+    def _say(self, shown: str) -> None:
+        at = self.at
         if (gidx := solutions.start(shown)) is not None:
             self.close()
             at.gidx, at.solved = gidx, False

@@ -34,6 +34,7 @@ _DELIMITED = re.compile(
     r"|(?![^\W\d_]+\s*$)[^\s'\"`]+))\s*$"
 )
 _START = re.compile(r"\[[^]]*\] START .*?\bgidx=([0-9]{1,18})\b")
+_EVENTS = ("] START ", "] DONE ")
 _DONE = re.compile(r"\[([^]]*)\] DONE .*?\bgidx=([0-9]{1,18})\b")
 _PAIR = re.compile(r"([^=:]+)[=:](.+)", re.DOTALL)
 _WORD = re.compile(r"\b([A-Za-z_]+)=(\S+)")
@@ -107,6 +108,17 @@ def value(said: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         parsed = rest
     return {name.replace(" ", "_"): parsed}
+
+
+def cut(shown: str) -> tuple[str, str]:
+    """The line as two: what stands before its last `[TIME] START` or `[TIME] DONE`, and the rest.
+
+    That may be what `ts` or a logging library puts before it, or a solution without a line end.
+    """
+    at = shown.rfind("[", 0, max(0, *map(shown.rfind, _EVENTS)))
+    if at <= 0 or not (_START.match(shown, at) or _DONE.match(shown, at)):
+        return "", shown
+    return shown[:at], shown[at:]
 
 
 def start(shown: str) -> int | None:
