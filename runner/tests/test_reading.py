@@ -231,6 +231,66 @@ def test_what_was_not_read_before_a_truncation_is_read_from_the_copy(log: Log) -
     assert log.at.lost
 
 
+@pytest.mark.parametrize("read", [True, False])
+def test_a_truncation_in_an_execution_that_was_not_read_yet_has_lost_something(
+    log: Log, read: bool
+) -> None:
+    """An earlier execution of the same log was read to its end."""
+    log.write(solved(0))
+    log.settle()
+    log.begin("second")
+    if read:
+        log.read()
+    log.write("FOUND g=1\n")
+    os.truncate(log.path, 0)
+    log.write(solved(4))
+    log.read(over=True)
+    assert (log.found(), log.at.lost, log.at.solutions) == ([0, 4], True, 1)
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_what_came_between_two_truncations_is_read_from_the_second_copy(
+    log: Log, read: bool
+) -> None:
+    log.write(solved(0))
+    log.settle()
+    log.begin("second")
+    if read:
+        log.read()
+    for case in (4, 8):
+        log.write(solved(case))
+        copy = Path(f"{log.path}.{9 - case}")
+        shutil.copy(log.path, copy)
+        os.utime(copy, (case, case))
+        os.truncate(log.path, 0)
+    log.write(solved(12))
+    log.read(over=True)
+    assert sorted(log.found()) == [0, 4, 8, 12]
+    assert (log.at.solutions, log.at.lost) == (3, True)
+    assert log.cases() == [0, 4, 8, 12]
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_case_is_not_confirmed_whose_lines_were_truncated_before_it_was_done(
+    log: Log, read: bool
+) -> None:
+    """The `DONE` line is there, and a solution before it may not be."""
+    log.write("[t] START gidx=0 x\n")
+    if read:
+        log.read()
+    log.write("FOUND g=1\n")
+    os.truncate(log.path, 0)
+    log.write("[t] DONE  gidx=0 dt=1.0s\n")
+    log.read()
+    log.write(solved(4))
+    log.settle()
+    assert (log.cases(), log.at.summary.confirmed.pairs) == ([0, 4], [[1, 1]])
+    log.begin("second")
+    log.write(solved(0))
+    log.settle()
+    assert log.at.summary.confirmed.pairs == [[0, 1]]
+
+
 def test_a_log_that_was_emptied_between_executions_has_lost_nothing(log: Log) -> None:
     log.write(solved(0))
     log.settle()

@@ -54,6 +54,28 @@ def beside(config: Config, offset: int) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def copies(
+    config: Config, offset: int, inode: int, at: int, before: str
+) -> Iterator[tuple[int, int]]:
+    """Copies made of a log before it was truncated, and where what was not read begins in each.
+
+    `at` and `before` say how far the log was read. The copy that was made first goes on from there;
+    each later one has what was written in between, the oldest first. Each descriptor is closed when
+    the next one is asked for.
+    """
+    found = False
+    for path in beside(config, offset) if at else ():
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            fd = os.open(path, _READ)
+            stack.callback(os.close, fd)
+            if os.fstat(fd).st_ino == inode:
+                continue
+            here = known(fd, at, before)
+            if found != here:
+                yield fd, at if here else 0
+            found = found or here
+
+
 def known(fd: int, at: int, before: str) -> bool:
     """Whether the file's bytes before position `at` are those."""
     there = bytes.fromhex(before)

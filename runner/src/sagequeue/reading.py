@@ -122,7 +122,7 @@ class Reader:
         def is_it(fd: int) -> bool:
             if at.byte and logfile.known(fd, at.byte, at.before):
                 return True
-            return begins is not None and logfile.starts(fd, begins.log_start, self.offset)
+            return self._starts(fd, begins)
 
         if at.inode != inode:
             self._line_end()
@@ -142,50 +142,54 @@ class Reader:
             if not logfile.known(fd, at.byte, at.before):
                 self._was_truncated(run)
             try:
-                if run is not None and inode == current and at.execution != run.word and run.word:
-                    whole = logfile.starts(fd, run.log_start, self.offset)
-                    # What comes before this execution is what was left over from earlier ones.
-                    if whole and not self._read(fd, run.log_start, ask, over=True):
-                        return False
-                    self._begin(run, True)
-                    if not whole:  # it was truncated since
-                        self._is_lost()
-                return self._read(fd, None, ask, over=over)
+                if self._is_new(begins) and not self._starts(fd, begins):
+                    self._begin(begins, True)
+                    self._is_lost()  # it was truncated since
+                return self._read_from(fd, begins, ask, over=over)
             finally:
                 at.before = logfile.before(fd, at.byte)
 
+    def _is_new(self, run: Execution | None) -> bool:
+        return run is not None and bool(run.word) and self.at.execution != run.word
+
+    def _starts(self, fd: int, run: Execution | None) -> bool:
+        return run is not None and logfile.starts(fd, run.log_start, self.offset)
+
     def _begin(self, run: Execution | None, here: bool) -> None:
         """What is read from now on is that execution's."""
-        if run is None or not here or not run.word or self.at.execution == run.word:
+        if run is None or not here or not self._is_new(run):
             return
         self.out.close()
         at = self.at
-        at.execution, at.over, at.lost = run.word, False, False
+        at.execution, at.over, at.lost, at.gap = run.word, False, False, False
         at.gidx, at.solutions, at.new = None, 0, 0
         self.out.changed = True
 
     def _was_truncated(self, run: Execution | None) -> None:
-        """Begin at the file's start again; what was not read yet may be in a copy of it."""
+        """Begin at the file's start again; what was not read yet may be in copies of it."""
         at = self.at
-        for path in logfile.beside(self.config, self.offset):
-            with contextlib.suppress(OSError):
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-                try:
-                    if at.byte and os.fstat(fd).st_ino != at.inode and logfile.known(
-                        fd, at.byte, at.before
-                    ):  # fmt: skip
-                        self._read(fd, None, never, over=True)
-                        break
-                finally:
-                    os.close(fd)
+        copies = logfile.copies(self.config, self.offset, at.inode, at.byte, at.before)
+        for fd, at.byte in copies:
+            self._read_from(fd, run, never, over=True)
         self._is_lost()
         at.byte, at.before = 0, ""
-        self._begin(run, True)
+
+    def _read_from(
+        self, fd: int, run: Execution | None, ask: Callable[[], bool], *, over: bool
+    ) -> bool:
+        """Read a file to its end; what follows the first line of an execution is its output."""
+        if run is not None and self._is_new(run) and self._starts(fd, run):
+            # What comes before this execution is what was left over from earlier ones.
+            if not self._read(fd, run.log_start, ask, over=True):
+                return False
+            self._begin(run, True)
+        return self._read(fd, None, ask, over=over)
 
     def _is_lost(self) -> None:
         """Lines of an execution that is not settled yet may have been lost."""
         self.out.changed = True
         self.at.lost = self.at.lost or not self.at.over
+        self.at.gap = True
 
     def _read(self, fd: int, end: int | None, ask: Callable[[], bool], *, over: bool) -> bool:
         """Read a file on, to byte `end` or to its end as it is now, line by line."""

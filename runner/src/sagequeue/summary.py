@@ -26,12 +26,12 @@ class Summary:
     """What a partition's ledger comes to.
 
     Numbers of cases are local: the partition's first case is 0. `confirmed` are the cases whose
-    output was read: a `DONE` line was, or their execution ended by itself. `unconfirmed` are those
-    of executions that did not, minus nothing: see `doubtful`. `unsure` is whether the last
-    execution of a job without a state file did not end by itself, `reports` whether the workload
-    prints `DONE` lines. `recent` are seconds of the last
-    cases. `tally` adds up what `tally_cases` cases counted; `latest` are the last of these, each
-    with its local number, and `tally_stale` says that an older one was done again since.
+    output was read: a `DONE` line was, with no gap before it, or their execution ended by itself.
+    `unconfirmed` are those of executions that did not, minus nothing: see `doubtful`. `unsure` is
+    whether the last execution of a job without a state file did not end by itself, `reports`
+    whether the workload prints `DONE` lines. `recent` are seconds of the last cases. `tally` adds
+    up what `tally_cases` cases counted; `latest` are the last of these, each with its local number,
+    and `tally_stale` says that an older one was done again since.
     """
 
     stride: int
@@ -67,7 +67,8 @@ class Summary:
         local = self._local(line.get("gidx"))
         if local is None:
             return
-        self.confirmed.add(local, local)
+        if line.get("gap") is not True:
+            self.confirmed.add(local, local)
         self.reports = True
         seconds = line.get("seconds")
         if isinstance(seconds, int | float):
