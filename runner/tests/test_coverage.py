@@ -1,11 +1,13 @@
 """ "Nothing found" is said only of cases whose output was read; what may be lost is named."""
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from kinds import Put, read_log
-from sagequeue import execution, findings, progress, settlement, view
+from sagequeue import execution, findings, progress, recovery, settlement, view
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
 from sagequeue.spool import Spool
@@ -194,3 +196,18 @@ def test_many_doubts_are_cut(config: Config, spool: Spool) -> None:
     doubts = claim(many)[1:]
     assert len(doubts) == 13
     assert doubts[-1] == "... and 28 more lines like these (--json has them all)"
+
+
+def test_a_clone_that_was_copied_is_in_doubt_until_recovery_has_looked(
+    spool: Spool, ended: Ended
+) -> None:
+    """`cp -a` keeps the times of files and not their inodes."""
+    config = spool.config
+    for offset, last in enumerate((8, 9, 6, 7)):
+        ended(offset, -1, last)
+    for path in (config.log_file(k) for k in range(4)):
+        shutil.copy2(path, copy := path.with_name("copy"))
+        os.utime(copy, (1, 1))
+        copy.rename(path)
+    recovery.recover(spool)
+    assert claim(config) == ["found: nothing in all cases"]
