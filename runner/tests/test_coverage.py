@@ -189,6 +189,17 @@ def test_without_a_state_file_jobs_are_counted(config: Config, ended: Ended) -> 
     assert claim(plain) == ["found: nothing in all 4 jobs"]
 
 
+def test_without_a_state_file_a_job_that_reports_its_cases_is_confirmed_by_its_end(
+    config: Config, ended: Ended
+) -> None:
+    stateless = replace(config, state_file_host="", total_cases=None)
+    for offset in range(4):
+        ended(offset, -1, -1, done(offset), config=stateless)
+    assert claim(stateless) == ["found: nothing in all 4 jobs"]
+    ended(1, -1, -1, done(1), rc="RC=143\nSTOPPED=1\n", config=stateless)
+    assert claim(stateless)[0] == "found: nothing so far (3 of 4 jobs)"
+
+
 def test_many_doubts_are_cut(config: Config, spool: Spool) -> None:
     many = replace(config, stride=40, total_cases=400)
     for offset in range(40):

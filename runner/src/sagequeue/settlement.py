@@ -168,12 +168,14 @@ def _end(
         if at.over and at.execution == run.word:
             return  # it was settled before, and that was cut off
         first, last = _cases(config, offset, run)
+        # Cases that the workload reports, and a state file counts, are confirmed one by one.
+        told = at.summary.reports and bool(config.state_file_host)
         reader.end(
             {
                 "kind": ledger.EXECUTION, "execution": run.word, "worker": run.worker,
                 "ended": jobs.now(), "outcome": outcome, "reason": reason, "rc": run.rc,
                 "first": first, "last": last, "solutions": at.solutions,
-                "confirmed": _ended_by_itself(run) and not at.lost and not at.summary.reports,
+                "confirmed": _ended_by_itself(run) and not at.lost and not told,
             }
         )  # fmt: skip
 
