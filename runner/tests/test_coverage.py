@@ -200,6 +200,32 @@ def test_without_a_state_file_a_job_that_reports_its_cases_is_confirmed_by_its_e
     assert claim(stateless)[0] == "found: nothing so far (3 of 4 jobs)"
 
 
+def test_an_execution_of_another_stride_confirms_nothing(config: Config, ended: Ended) -> None:
+    """Its cases 0 to 2 were gidx 0, 4 and 8; now these numbers are those of gidx 0, 2 and 4."""
+    ended(0, -1, 8)
+    halved = replace(config, stride=2)
+    ended(0, -1, 4, rc="RC=143\nSTOPPED=1\n", config=halved)
+    assert claim(halved)[:2] == [
+        "found: nothing so far (0 of 10 cases)", "unconfirmed: offset 0, gidx 0 to 4"
+    ]  # fmt: skip
+
+
+def test_a_job_that_was_done_with_another_stride_is_not_covered(
+    config: Config, ended: Ended
+) -> None:
+    plain = replace(config, state_file_host="", total_cases=None)
+    for offset in range(4):
+        ended(offset, -1, -1, config=plain)
+    halved = replace(plain, stride=2)
+    for offset in range(2):
+        halved.log_file(offset).touch()
+    recovery.recover(Spool(halved))
+    assert claim(halved)[0] == "found: nothing so far (0 of 2 jobs)"
+    for offset in range(2):
+        ended(offset, -1, -1, config=halved)
+    assert claim(halved) == ["found: nothing in all 2 jobs"]
+
+
 def test_many_doubts_are_cut(config: Config, spool: Spool) -> None:
     many = replace(config, stride=40, total_cases=400)
     for offset in range(40):

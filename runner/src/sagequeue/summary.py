@@ -95,6 +95,8 @@ class Summary:
         self.tally_cases += sign
 
     def _execution(self, line: Line) -> None:
+        if line.get("stride", self.stride) != self.stride:
+            return  # its cases have other numbers, and it was another partition
         self.executions += 1
         sure = line.get("confirmed") is True
         first, last = line.get("first"), line.get("last")
