@@ -376,6 +376,30 @@ def test_an_earlier_releases_solver_is_followed_when_its_log_is_renamed(log: Log
     assert log.found() == [0, 4, 8]
 
 
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("live", [True, False])
+def test_an_earlier_releases_solver_is_followed_when_its_log_was_renamed_before(
+    log: Log, live: bool, empty: bool
+) -> None:
+    """Before this release has looked once."""
+    old = Path(f"{log.path}.2")
+    old.write_text(START + solved(0))
+    os.utime(old, (1, 1))
+    log.write(solved(4))
+    log.path.rename(f"{log.path}.1")
+    if empty:
+        log.path.touch()
+    log.run = replace(log.run, log_inode=None)
+    looking = LiveLog(log.config, NAME, 0)
+    looking.look(log.run, never)
+    if live:
+        looking.look(log.run, never)
+    log.write(solved(8))
+    log.read(over=True, log=looking.log)
+    looking.close()
+    assert (log.found(), log.at.lost, log.at.solutions) == ([0, 4, 8], False, 2)
+
+
 def test_who_reads_keeps_others_out(log: Log) -> None:
     with log.reader():
         assert Reader.open(log.config, NAME, 0, wait=False) is None

@@ -82,6 +82,21 @@ def known(fd: int, at: int, before: str) -> bool:
     return os.pread(fd, len(there), at - len(there)) == there if at >= len(there) else False
 
 
+def written(config: Config, offset: int, log_start: int) -> int | None:
+    """The inode of the log that an execution writes whose record does not say; None without a log.
+
+    Of several in which an execution starts at that byte, it is the newest.
+    """
+    path = config.log_file(offset)
+    for candidate in (path, *reversed(beside(config, offset))):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            fd = os.open(candidate, _READ)
+            stack.callback(os.close, fd)
+            if starts(fd, log_start, offset):
+                return os.fstat(fd).st_ino
+    return inode_of(path)
+
+
 def starts(fd: int, at: int, offset: int) -> bool:
     """Whether an execution starts there: before its solver, the worker writes a line there."""
     match = _START.match(os.pread(fd, KNOWN_BY, at))

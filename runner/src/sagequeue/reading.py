@@ -96,6 +96,8 @@ class Reader:
         # An older release began it, or nothing runs. What it writes may have another name by now.
         if run is not None and self.at.inode and self.at.execution == run.word:
             return self.at.inode
+        if run is not None:
+            return logfile.written(self.config, self.offset, run.log_start)
         return logfile.inode_of(self.config.log_file(self.offset))
 
     def _sources(self, run: Execution | None, current: int | None, *, over: bool) -> list[int]:
@@ -120,9 +122,8 @@ class Reader:
         begins = run if inode == current else None
 
         def is_it(fd: int) -> bool:
-            if at.byte and logfile.known(fd, at.byte, at.before):
-                return True
-            return self._starts(fd, begins)
+            known = at.byte > 0 and logfile.known(fd, at.byte, at.before)
+            return known or self._starts(fd, begins)
 
         if at.inode != inode:
             self._line_end()
