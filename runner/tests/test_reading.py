@@ -314,6 +314,18 @@ def test_a_log_that_was_truncated_before_it_was_read_once_has_lost_something(
     assert log.at.lost
 
 
+def test_a_truncated_log_that_grew_by_the_same_lines_again_is_no_continuation(log: Log) -> None:
+    """What was read last is there again, at the same place."""
+    log.write("tick\n" * 1000)
+    log.read()
+    read = log.path.read_bytes()
+    os.truncate(log.path, 0)
+    log.write("FOUND g=11\n" + "tick\n" * 1200)
+    assert log.path.read_bytes()[len(read) - 100 : len(read)] == read[-100:]
+    log.read(over=True)
+    assert (log.found(), log.at.lost) == ([11], True)
+
+
 def test_another_offsets_log_is_no_copy(log: Log) -> None:
     log.write(solved(0))
     log.read()

@@ -77,9 +77,11 @@ def copies(
 
 
 def known(fd: int, at: int, before: str) -> bool:
-    """Whether the file's bytes before position `at` are those."""
-    there = bytes.fromhex(before)
-    return os.pread(fd, len(there), at - len(there)) == there if at >= len(there) else False
+    """Whether the file's first bytes, and those before position `at`, are those."""
+    last, _, first = (bytes.fromhex(part) for part in before.partition(" "))
+    if at < len(last) or os.pread(fd, len(last), at - len(last)) != last:
+        return False
+    return os.pread(fd, len(first), 0) == first
 
 
 def written(config: Config, offset: int, log_start: int) -> int | None:
@@ -104,9 +106,12 @@ def starts(fd: int, at: int, offset: int) -> bool:
 
 
 def before(fd: int, at: int) -> str:
-    """The bytes before a position, as `known` takes them."""
+    """The bytes before a position and the file's first ones, as `known` takes them.
+
+    The first ones have a time in them: what a workload prints again and again is no mark.
+    """
     begin = max(0, at - KNOWN_BY)
-    return os.pread(fd, at - begin, begin).hex()
+    return f"{os.pread(fd, at - begin, begin).hex()} {os.pread(fd, min(at, KNOWN_BY), 0).hex()}"
 
 
 def _beside(path: Path) -> Iterator[Path]:
