@@ -13,9 +13,11 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from sagequeue import execution, findings, ledger, position, unread
+from kinds import Put
+from sagequeue import execution, findings, ledger, position, recovery, unread
 from sagequeue.config import Config
 from sagequeue.execution import Execution
+from sagequeue.jobs import JobState
 from sagequeue.live_log import LiveLog
 from sagequeue.reading import Reader, never
 from sagequeue.solutions import Pattern
@@ -451,6 +453,22 @@ def test_reading_can_be_interrupted_and_goes_on(log: Log) -> None:
 
 
 # What looks like a solution
+
+
+def test_recovery_leaves_the_log_of_a_living_solver_when_it_is_interrupted(
+    log: Log, spool: Spool, put: Put
+) -> None:
+    """Its worker is dead, and the one that looks in its place is told to stop."""
+    record = spool.result_file(put(JobState.RUNNING, 0))
+    word = execution.begin(record, 1, 0, "-1", log.run.log_inode)
+    log.write(solved(0))
+    lock = spool.lock(NAME)
+    assert lock is not None
+    with lock:
+        recovery.recover(spool, interrupted=lambda: True)
+        assert (log.found(), log.at.execution) == ([], word)
+        recovery.recover(spool)
+    assert log.found() == [0]
 
 
 def test_near_misses_are_counted_and_the_first_are_kept(log: Log) -> None:
