@@ -1,11 +1,13 @@
 """ "Nothing found" is said only of cases whose output was read; what may be lost is named."""
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from kinds import Put, read_log
-from sagequeue import execution, findings, progress, settlement, view
+from sagequeue import execution, findings, progress, recovery, settlement, view
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
 from sagequeue.spool import Spool
@@ -172,6 +174,19 @@ def test_the_cases_of_a_living_solver_are_in_no_doubt(
     ]
 
 
+@pytest.mark.parametrize("now", [None, 0, 4])
+def test_a_state_file_that_was_moved_back_under_its_solver_is_looked_at(
+    spool: Spool, put: Put, now: int | None
+) -> None:
+    """By hand, or by a script that begins anew whatever its state file says."""
+    config = spool.config
+    execution.begin(spool.result_file(put(RUNNING, 0)), 1, 0, "8", 1)
+    if now is not None:
+        state(config, 0, now)
+    partition = progress.survey(config).partitions[0]
+    assert partition.cases_unread == (0 if now is None else now // 4 + 1)
+
+
 def test_a_log_that_was_written_since_is_named(config: Config, ended: Ended) -> None:
     ended(0, -1, 8)
     with config.log_file(0).open("a") as file:
@@ -197,6 +212,43 @@ def test_without_a_state_file_jobs_are_counted(config: Config, ended: Ended) -> 
     assert claim(plain) == ["found: nothing in all 4 jobs"]
 
 
+def test_without_a_state_file_a_job_that_reports_its_cases_is_confirmed_by_its_end(
+    config: Config, ended: Ended
+) -> None:
+    stateless = replace(config, state_file_host="", total_cases=None)
+    for offset in range(4):
+        ended(offset, -1, -1, done(offset), config=stateless)
+    assert claim(stateless) == ["found: nothing in all 4 jobs"]
+    ended(1, -1, -1, done(1), rc="RC=143\nSTOPPED=1\n", config=stateless)
+    assert claim(stateless)[0] == "found: nothing so far (3 of 4 jobs)"
+
+
+def test_an_execution_of_another_stride_confirms_nothing(config: Config, ended: Ended) -> None:
+    """Its cases 0 to 2 were gidx 0, 4 and 8; now these numbers are those of gidx 0, 2 and 4."""
+    ended(0, -1, 8)
+    halved = replace(config, stride=2)
+    ended(0, -1, 4, rc="RC=143\nSTOPPED=1\n", config=halved)
+    assert claim(halved)[:2] == [
+        "found: nothing so far (0 of 10 cases)", "unconfirmed: offset 0, gidx 0 to 4"
+    ]  # fmt: skip
+
+
+def test_a_job_that_was_done_with_another_stride_is_not_covered(
+    config: Config, ended: Ended
+) -> None:
+    plain = replace(config, state_file_host="", total_cases=None)
+    for offset in range(4):
+        ended(offset, -1, -1, config=plain)
+    halved = replace(plain, stride=2)
+    for offset in range(2):
+        halved.log_file(offset).touch()
+    recovery.recover(Spool(halved))
+    assert claim(halved)[0] == "found: nothing so far (0 of 2 jobs)"
+    for offset in range(2):
+        ended(offset, -1, -1, config=halved)
+    assert claim(halved) == ["found: nothing in all 2 jobs"]
+
+
 def test_many_doubts_are_cut(config: Config, spool: Spool) -> None:
     many = replace(config, stride=40, total_cases=400)
     for offset in range(40):
@@ -204,3 +256,27 @@ def test_many_doubts_are_cut(config: Config, spool: Spool) -> None:
     doubts = claim(many)[1:]
     assert len(doubts) == 13
     assert doubts[-1] == "... and 28 more lines like these (--json has them all)"
+
+
+def test_a_clone_that_was_copied_is_in_doubt_until_recovery_has_looked(
+    spool: Spool, ended: Ended
+) -> None:
+    """`cp -a` keeps the times of files and not their inodes."""
+    config = spool.config
+    for offset, last in enumerate((8, 9, 6, 7)):
+        ended(offset, -1, last)
+    for path in (config.log_file(k) for k in range(4)):
+        shutil.copy2(path, copy := path.with_name("copy"))
+        os.utime(copy, (1, 1))
+        copy.rename(path)
+    recovery.recover(spool)
+    assert claim(config) == ["found: nothing in all cases"]
+
+
+def test_solutions_whose_records_were_removed_are_not_nothing(config: Config, ended: Ended) -> None:
+    for offset, last in enumerate((8, 9, 6, 7)):
+        ended(offset, -1, last, "FOUND x=1\n" if offset == 2 else "")
+    assert len(findings.read(config)) == 1
+    for path in config.results_dir.iterdir():
+        path.unlink()
+    assert claim(config) == ["found: 1 solutions were printed, and their records were removed"]

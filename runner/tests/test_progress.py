@@ -373,6 +373,7 @@ def test_the_json_shape(config: Config, spool: Spool, put: Put) -> None:
         "cases_unread": 1,
         "log_behind": False,
         "covered": False,
+        "solutions": 0,
     }
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from sagequeue import execution, findings, ledger, position, unread
+from kinds import Put
+from sagequeue import execution, findings, ledger, position, recovery, unread
 from sagequeue.config import Config
 from sagequeue.execution import Execution
+from sagequeue.jobs import JobState
 from sagequeue.live_log import LiveLog
 from sagequeue.reading import Reader, never
 from sagequeue.solutions import Pattern
@@ -168,6 +170,30 @@ def test_a_worker_keeps_the_log_open(log: Log) -> None:
     live.close()
 
 
+@pytest.mark.parametrize("settled", [True, False])
+def test_another_offsets_log_that_took_the_inode_of_one_that_is_gone_is_not_read(
+    log: Log, settled: bool
+) -> None:
+    """A file system gives the inode of a file that was removed to the next one that is made."""
+    log.write(solved(0))
+    log.settle()
+    log.path.unlink()
+    os.close(log.out)
+    other = log.config.log_file(1)
+    other.write_text("[worker 2] start offset=1\n[t] START gidx=1 x\nFOUND g=1\n")
+    with other.open():  # as its solver has
+        if settled:
+            with log.reader() as reader:
+                reader.at.inode, reader.out.changed = other.stat().st_ino, True
+        log.out = os.open(log.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        log.begin("second")
+        if not settled:  # nothing was read of it yet
+            log.run = replace(log.run, log_inode=other.stat().st_ino)
+        log.write(solved(4))
+        log.read(over=True)
+    assert (log.found(), log.at.lost) == ([0, 4], not settled)
+
+
 def test_a_log_that_is_gone_has_lost_something(log: Log) -> None:
     log.write(solved(0))
     log.read()
@@ -207,6 +233,66 @@ def test_what_was_not_read_before_a_truncation_is_read_from_the_copy(log: Log) -
     assert log.at.lost
 
 
+@pytest.mark.parametrize("read", [True, False])
+def test_a_truncation_in_an_execution_that_was_not_read_yet_has_lost_something(
+    log: Log, read: bool
+) -> None:
+    """An earlier execution of the same log was read to its end."""
+    log.write(solved(0))
+    log.settle()
+    log.begin("second")
+    if read:
+        log.read()
+    log.write("FOUND g=1\n")
+    os.truncate(log.path, 0)
+    log.write(solved(4))
+    log.read(over=True)
+    assert (log.found(), log.at.lost, log.at.solutions) == ([0, 4], True, 1)
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_what_came_between_two_truncations_is_read_from_the_second_copy(
+    log: Log, read: bool
+) -> None:
+    log.write(solved(0))
+    log.settle()
+    log.begin("second")
+    if read:
+        log.read()
+    for case in (4, 8):
+        log.write(solved(case))
+        copy = Path(f"{log.path}.{9 - case}")
+        shutil.copy(log.path, copy)
+        os.utime(copy, (case, case))
+        os.truncate(log.path, 0)
+    log.write(solved(12))
+    log.read(over=True)
+    assert sorted(log.found()) == [0, 4, 8, 12]
+    assert (log.at.solutions, log.at.lost) == (3, True)
+    assert log.cases() == [0, 4, 8, 12]
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_case_is_not_confirmed_whose_lines_were_truncated_before_it_was_done(
+    log: Log, read: bool
+) -> None:
+    """The `DONE` line is there, and a solution before it may not be."""
+    log.write("[t] START gidx=0 x\n")
+    if read:
+        log.read()
+    log.write("FOUND g=1\n")
+    os.truncate(log.path, 0)
+    log.write("[t] DONE  gidx=0 dt=1.0s\n")
+    log.read()
+    log.write(solved(4))
+    log.settle()
+    assert (log.cases(), log.at.summary.done.pairs) == ([0, 4], [[1, 1]])
+    log.begin("second")
+    log.write(solved(0))
+    log.settle()
+    assert log.at.summary.done.pairs == [[0, 1]]
+
+
 def test_a_log_that_was_emptied_between_executions_has_lost_nothing(log: Log) -> None:
     log.write(solved(0))
     log.settle()
@@ -228,6 +314,18 @@ def test_a_log_that_was_truncated_before_it_was_read_once_has_lost_something(
     log.read()
     assert log.found() == [0]
     assert log.at.lost
+
+
+def test_a_truncated_log_that_grew_by_the_same_lines_again_is_no_continuation(log: Log) -> None:
+    """What was read last is there again, at the same place."""
+    log.write("tick\n" * 1000)
+    log.read()
+    read = log.path.read_bytes()
+    os.truncate(log.path, 0)
+    log.write("FOUND g=11\n" + "tick\n" * 1200)
+    assert log.path.read_bytes()[len(read) - 100 : len(read)] == read[-100:]
+    log.read(over=True)
+    assert (log.found(), log.at.lost) == ([11], True)
 
 
 def test_another_offsets_log_is_no_copy(log: Log) -> None:
@@ -292,6 +390,30 @@ def test_an_earlier_releases_solver_is_followed_when_its_log_is_renamed(log: Log
     assert log.found() == [0, 4, 8]
 
 
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("live", [True, False])
+def test_an_earlier_releases_solver_is_followed_when_its_log_was_renamed_before(
+    log: Log, live: bool, empty: bool
+) -> None:
+    """Before this release has looked once."""
+    old = Path(f"{log.path}.2")
+    old.write_text(START + solved(0))
+    os.utime(old, (1, 1))
+    log.write(solved(4))
+    log.path.rename(f"{log.path}.1")
+    if empty:
+        log.path.touch()
+    log.run = replace(log.run, log_inode=None)
+    looking = LiveLog(log.config, NAME, 0)
+    looking.look(log.run, never)
+    if live:
+        looking.look(log.run, never)
+    log.write(solved(8))
+    log.read(over=True, log=looking.log)
+    looking.close()
+    assert (log.found(), log.at.lost, log.at.solutions) == ([0, 4, 8], False, 2)
+
+
 def test_who_reads_keeps_others_out(log: Log) -> None:
     with log.reader():
         assert Reader.open(log.config, NAME, 0, wait=False) is None
@@ -333,6 +455,22 @@ def test_reading_can_be_interrupted_and_goes_on(log: Log) -> None:
 # What looks like a solution
 
 
+def test_recovery_leaves_the_log_of_a_living_solver_when_it_is_interrupted(
+    log: Log, spool: Spool, put: Put
+) -> None:
+    """Its worker is dead, and the one that looks in its place is told to stop."""
+    record = spool.result_file(put(JobState.RUNNING, 0))
+    word = execution.begin(record, 1, 0, "-1", log.run.log_inode)
+    log.write(solved(0))
+    lock = spool.lock(NAME)
+    assert lock is not None
+    with lock:
+        recovery.recover(spool, interrupted=lambda: True)
+        assert (log.found(), log.at.execution) == ([], word)
+        recovery.recover(spool)
+    assert log.found() == [0]
+
+
 def test_near_misses_are_counted_and_the_first_are_kept(log: Log) -> None:
     log.write("".join(f"solution {k}\n" for k in range(1, 11)) + "no solution\n")
     log.write("[worker 1] found offset=0 job=demo_off0 solutions=1 at now\n")  # is the runner's own
@@ -350,6 +488,27 @@ def test_a_case_that_is_satisfied_without_a_solution_is_one(log: Log) -> None:
     log.write("[t] DONE  gidx=0 sat=True dt=1s\n" + solved(4))
     log.read()
     assert log.at.near == ["case 0 ended with sat=True, and no solution was seen in it"]
+
+
+@pytest.mark.parametrize("before", ["Nov 28 18:52:14 ", "INFO:root:", "  5%|x | 5/9 [00:01<00:02]"])
+def test_a_case_begins_behind_what_programs_put_before_it(log: Log, before: str) -> None:
+    """Solutions of two cases that read the same are two."""
+    for case in (0, 4):
+        for line in (f"[t] START gidx={case} x", "FOUND yes", f"[t] DONE  gidx={case} dt=1.0s"):
+            log.write(f"{before}{line}\n")
+    log.read()
+    assert [finding["gidx"] for finding in findings.read(log.config)] == [0, 4]
+    assert log.cases() == [0, 4]
+
+
+def test_a_solution_without_a_line_end_is_not_swallowed_by_the_line_behind_it(log: Log) -> None:
+    log.write("[t] START gidx=0 x\nFOUND g=1[t] DONE  gidx=0 dt=1.0s\n")
+    log.write("[t] START gidx=4 x\nFOUND g=2\nFound h: 3[t] DONE  gidx=4 dt=1.0s\n")
+    log.read()
+    assert [(f["gidx"], f["lines"]) for f in findings.read(log.config)] == [
+        (0, ["FOUND g=1"]), (4, ["FOUND g=2", "Found h: 3"])
+    ]  # fmt: skip
+    assert log.cases() == [0, 4]
 
 
 def test_the_jobsets_own_pattern_adds_solutions(spool: Spool) -> None:

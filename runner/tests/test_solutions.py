@@ -20,6 +20,14 @@ PRINTED = [
     "I1128 12:00:00.0 1 a.py:3] FOUND x",
     "12:00:01 INFO FOUND x",
     "12:30 FOUND x",
+    "06:52:14 PM FOUND x",
+    "Sat Nov 28 06:52:14 AM CET FOUND x",
+    "2026-11-28 18:52:14 UTC FOUND x",
+    "2026-11-28T18:52:14,123 GMT FOUND x",
+    "6:52PM INF FOUND x",
+    "18:52:14.123 TRACE FOUND x",
+    "SUCCESS FOUND x",
+    '[1] "FOUND x"',
     "[12:00] worker-3: SAT found for J: [1]",
     "(rank 0) FOUND x",
     "sage: FOUND x",
@@ -51,6 +59,10 @@ NOT = [
     "no solution FOUND x",
     "I FOUND nothing",
     "FOUNDATION y",
+    "12:30 KEYS FOUND x",
+    "12:30 UTC NOT FOUND x",
+    "IT FOUND x",
+    '[1] "NOT FOUND x"',
     "NEWFOUND land",
     "xFOUND y",
     "FOUND",
@@ -136,6 +148,18 @@ def test_what_only_looks_like_a_solution_is_told(line: str, looks: bool) -> None
     assert solutions.looks_like_one(line) is looks
 
 
+def test_what_r_prints_is_taken_without_its_quotes() -> None:
+    assert solutions.text(rb'[1] "FOUND s=\"a\\b\""') == r'FOUND s="a\b"'
+    done = solutions.done(solutions.text(b'[1] "[t] DONE  gidx=3 sat=True"\n'))
+    assert done is not None
+    assert (done.gidx, done.verdict) == (3, True)
+
+
+def test_a_case_in_colours_is_marked() -> None:
+    for word in (b"START", b"DONE"):
+        assert solutions.Marked(b"a\n[t] \x1b[1m" + word + b"\x1b[0m  gidx=3\n").line(0) == 2
+
+
 def test_only_marked_lines_are_looked_at() -> None:
     block = b"a\nFOUND x\nb\nc\n[t] DONE gidx=1\nno solution\nend"
     marked, seen, at = solutions.Marked(block), [], 0
@@ -161,8 +185,15 @@ def test_a_pattern_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPat
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "text",
-    ["9" * 2_000_000, "\x1b]" * 200_000, "FOUND " * 200_000, " " * 2_000_000],
-    ids=["digits", "escapes", "keywords", "blanks"],
+    [
+        "9" * 2_000_000,
+        "\x1b]" * 200_000,
+        "FOUND " * 200_000,
+        " " * 2_000_000,
+        "x FOUND y " * 1_000_000,
+        "x Found y " * 1_000_000,
+    ],
+    ids=["digits", "escapes", "keywords", "blanks", "sentences", "details"],
 )
 def test_a_line_of_megabytes_is_no_delay(text: str) -> None:
     for line in (text, f"{text} FOUND", f"x {text} FOUND x y"):

@@ -48,8 +48,11 @@ def look(
     unread = left.without(summary.doubtful).without(summary.exited)
     doubtful = left.without(unread)
     if run is not None and run.gidx.lstrip("-").isdigit():
-        # What the living solver counted is confirmed, or not, when it ends.
-        unread = unread.without(Ranges([(int(run.gidx) // stride + 1, max(last, 0) + 1)]))
+        # What the living solver counted is confirmed, or not, when it ends. Its state file may
+        # have been moved back since it started: then these are none.
+        living = Ranges()
+        living.add(int(run.gidx) // stride + 1, last)
+        unread = unread.without(living)
     behind = state is not JobState.RUNNING and _is_behind(config, offset, at)
     told = bool(config.state_file_host) or (summary.executions > 0 and not summary.unsure)
     known = state is JobState.DONE and told and not behind and not unread and not doubtful

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sagequeue import logfile
 from sagequeue.config import Config
 from sagequeue.execution import Execution
-from sagequeue.reading import Reader, inode_of
+from sagequeue.reading import Reader
 
 
 class LiveLog:
@@ -23,7 +23,7 @@ class LiveLog:
         The first look only opens the log: most solvers have printed nothing yet.
         """
         if self.log is None:
-            inode = run.log_inode or inode_of(self._config.log_file(self._offset))
+            inode = run.log_inode or logfile.written(self._config, self._offset, run.log_start)
             if inode is not None:
                 self.log = logfile.find(self._config, self._offset, inode)
             return

@@ -7,29 +7,45 @@ log is known by its inode and by the bytes that were read of it last, never by i
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sagequeue.config import Config
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
-_START = re.compile(rb"\n?\[worker [0-9]+\] start ")
+_START = re.compile(rb"\n?\[worker [0-9]+\] start offset=([0-9]{1,18})\s")
 # Bytes before a position by which a log is known again.
 KNOWN_BY = 64
 
 
-def find(config: Config, offset: int, inode: int) -> int | None:
+def inode_of(path: Path) -> int | None:
+    """The inode of the file of that name; None if there is none."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_ino
+    except OSError:
+        return None
+
+
+def _any(fd: int) -> bool:
+    """Whether a file is the log: it is known to be open, so no other file has its inode."""
+    return True
+
+
+def find(
+    config: Config, offset: int, inode: int, is_it: Callable[[int], bool] = _any
+) -> int | None:
     """A descriptor of the partition's log with that inode, by whatever name; None if it is gone.
 
     It may have no name any more: then a process that has it open, the solver's or its client's, is
-    the way to it.
+    the way to it. If nobody has, another file may have its inode by now, another partition's log
+    for instance: `is_it` tells of a descriptor whether it is the log's.
     """
     path = config.log_file(offset)
     for candidate in (path, *_beside(path)):
         if (fd := _open(candidate, inode)) is not None:
             return fd
-    return _held(config.log_dir, inode)
+    return _held(config.log_dir, inode, is_it)
 
 
 def beside(config: Config, offset: int) -> list[Path]:
@@ -38,21 +54,64 @@ def beside(config: Config, offset: int) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def copies(
+    config: Config, offset: int, inode: int, at: int, before: str
+) -> Iterator[tuple[int, int]]:
+    """Copies made of a log before it was truncated, and where what was not read begins in each.
+
+    `at` and `before` say how far the log was read. The copy that was made first goes on from there;
+    each later one has what was written in between, the oldest first. Each descriptor is closed when
+    the next one is asked for.
+    """
+    found = False
+    for path in beside(config, offset) if at else ():
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            fd = os.open(path, _READ)
+            stack.callback(os.close, fd)
+            if os.fstat(fd).st_ino == inode:
+                continue
+            here = known(fd, at, before)
+            if found != here:
+                yield fd, at if here else 0
+            found = found or here
+
+
 def known(fd: int, at: int, before: str) -> bool:
-    """Whether the file's bytes before position `at` are those."""
-    there = bytes.fromhex(before)
-    return os.pread(fd, len(there), at - len(there)) == there if at >= len(there) else False
+    """Whether the file's first bytes, and those before position `at`, are those."""
+    last, _, first = (bytes.fromhex(part) for part in before.partition(" "))
+    if at < len(last) or os.pread(fd, len(last), at - len(last)) != last:
+        return False
+    return os.pread(fd, len(first), 0) == first
 
 
-def starts(fd: int, at: int) -> bool:
+def written(config: Config, offset: int, log_start: int) -> int | None:
+    """The inode of the log that an execution writes whose record does not say; None without a log.
+
+    Of several in which an execution starts at that byte, it is the newest.
+    """
+    path = config.log_file(offset)
+    for candidate in (path, *reversed(beside(config, offset))):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            fd = os.open(candidate, _READ)
+            stack.callback(os.close, fd)
+            if starts(fd, log_start, offset):
+                return os.fstat(fd).st_ino
+    return inode_of(path)
+
+
+def starts(fd: int, at: int, offset: int) -> bool:
     """Whether an execution starts there: before its solver, the worker writes a line there."""
-    return _START.match(os.pread(fd, KNOWN_BY, at)) is not None
+    match = _START.match(os.pread(fd, KNOWN_BY, at))
+    return match is not None and int(match[1]) == offset
 
 
 def before(fd: int, at: int) -> str:
-    """The bytes before a position, as `known` takes them."""
+    """The bytes before a position and the file's first ones, as `known` takes them.
+
+    The first ones have a time in them: what a workload prints again and again is no mark.
+    """
     begin = max(0, at - KNOWN_BY)
-    return os.pread(fd, at - begin, begin).hex()
+    return f"{os.pread(fd, at - begin, begin).hex()} {os.pread(fd, min(at, KNOWN_BY), 0).hex()}"
 
 
 def _beside(path: Path) -> Iterator[Path]:
@@ -87,7 +146,7 @@ def _open(path: Path | str, inode: int, *, follow: bool = False) -> int | None:
     return None
 
 
-def _held(directory: Path, inode: int) -> int | None:
+def _held(directory: Path, inode: int, is_it: Callable[[int], bool]) -> int | None:
     """The file by a process of ours that has it open."""
     device = os.stat(directory).st_dev
     for process in os.scandir("/proc"):
@@ -99,6 +158,10 @@ def _held(directory: Path, inode: int) -> int | None:
                     status = os.stat(descriptor.path)
                     if (status.st_ino, status.st_dev) != (inode, device):
                         continue
-                    if (fd := _open(descriptor.path, inode, follow=True)) is not None:
-                        return fd
+                    if (fd := _open(descriptor.path, inode, follow=True)) is None:
+                        continue
+                    with contextlib.suppress(OSError):  # it may be a directory
+                        if is_it(fd):
+                            return fd
+                    os.close(fd)
     return None

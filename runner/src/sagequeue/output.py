@@ -44,10 +44,16 @@ class Output:
         self.at.byte = base + len(block)
 
     def _line(self, line: bytes) -> None:
-        at, shown = self.at, solutions.text(line)
+        before, shown = solutions.cut(solutions.text(line))
+        if solutions.solution(before) is not None or solutions.detail(before) is not None:
+            self._say(before)
+        self._say(shown)
+
+    def _say(self, shown: str) -> None:
+        at = self.at
         if (gidx := solutions.start(shown)) is not None:
             self.close()
-            at.gidx, at.solved = gidx, False
+            at.gidx, at.solved, at.gap = gidx, False, False
         elif (case := solutions.done(shown)) is not None:
             self.close()
             self._case(case)
@@ -91,12 +97,14 @@ class Output:
         }  # fmt: skip
         if case.tally is not None:
             line["tally"] = case.tally
+        if at.gap:  # a solution may have been among the lines that were lost
+            line["gap"] = True
         if key(line) not in self.known:
             self.cases.append(line)
             at.summary.add(line)
         if case.verdict and not at.solved:
             self._near(f"case {case.gidx} ended with sat=True, and no solution was seen in it")
-        at.gidx, at.solved, self.changed = None, False, True
+        at.gidx, at.solved, at.gap, self.changed = None, False, False, True
 
     def close(self) -> None:
         """Record the solution that was being read: nothing that follows belongs to it."""

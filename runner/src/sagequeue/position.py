@@ -22,13 +22,14 @@ class Position:
     """Where reading goes on, and what is known by then.
 
     `inode` is the log's (0: nothing was read yet), `byte` the one that is read next, `before` the
-    last bytes before it, by which a log is known again. `execution` is the word of the one whose
-    output is read, `over` whether it was settled, `lost` whether lines of it may have been lost.
-    `gidx` is the case that was begun last, `solved` whether it printed a solution. `lines` are
-    those of a solution that may have more, `idle` how many others came since, `solutions` how many
-    were printed in this execution and `new` how many of them were new. `near` are the first few
-    lines that look like a solution and are none, and `nearly` is how many there were. `ledger` is
-    the length of the ledger that `summary` covers, in bytes.
+    last bytes before it and the first of all, by which a log is known again. `execution` is the
+    word of the one whose output is read, `over` whether it was settled, `lost` whether lines of it
+    may have been lost. `gap` says that lines of the case at hand may have been lost. `gidx` is the
+    case that was begun last, `solved` whether it printed a solution. `lines` are those of a
+    solution that may have more, `idle` how many others came since, `solutions` how many were
+    printed in this execution and `new` how many of them were new. `near` are the first few lines
+    that look like a solution and are none, and `nearly` is how many there were. `ledger` is the
+    length of the ledger that `summary` covers, in bytes.
     """
 
     summary: Summary
@@ -38,6 +39,7 @@ class Position:
     execution: str = ""
     over: bool = True
     lost: bool = False
+    gap: bool = False
     gidx: int | None = None
     solved: bool = False
     idle: int = 0
@@ -52,7 +54,7 @@ class Position:
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "inode": int, "byte": int, "before": str, "execution": str, "over": bool, "lost": bool,
-    "gidx": (int, type(None)), "solved": bool, "idle": int, "lines": list,
+    "gap": bool, "gidx": (int, type(None)), "solved": bool, "idle": int, "lines": list,
     "lines_gidx": (int, type(None)), "solutions": int, "new": int, "near": list, "nearly": int,
     "ledger": int,
 }  # fmt: skip

@@ -25,8 +25,8 @@ from sagequeue.tally import Tally
 class Partition:
     """One offset. Times are seconds, `last_activity` is ISO 8601; None is "not known".
 
-    `note` is a sentence about what keeps the job from going on, or empty. For the five before it
-    see `coverage.Coverage`.
+    `note` is a sentence about what keeps the job from going on, or empty. `solutions` is how many
+    were printed, recorded or not. For the five before it see `coverage.Coverage`.
     """
 
     offset: int
@@ -47,6 +47,7 @@ class Partition:
     cases_unread: int
     log_behind: bool
     covered: bool
+    solutions: int
     note: str = ""
 
     @property
@@ -171,6 +172,7 @@ def _partition(
         cases_unread=covered.unread,
         log_behind=covered.behind,
         covered=covered.complete,
+        solutions=at.summary.printed,
         note=note or (_waits(job) if job and state is JobState.PENDING else ""),
     )
 

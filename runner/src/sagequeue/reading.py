@@ -12,7 +12,6 @@ when there is no worker, and whoever settles an execution reads to the end befor
 import contextlib
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Self
 
 from sagequeue import findings, ledger, logfile, position
@@ -97,18 +96,20 @@ class Reader:
         # An older release began it, or nothing runs. What it writes may have another name by now.
         if run is not None and self.at.inode and self.at.execution == run.word:
             return self.at.inode
-        return inode_of(self.config.log_file(self.offset))
+        if run is not None:
+            return logfile.written(self.config, self.offset, run.log_start)
+        return logfile.inode_of(self.config.log_file(self.offset))
 
     def _sources(self, run: Execution | None, current: int | None, *, over: bool) -> list[int]:
         """The inodes to be read, in order; the first is the one that was read last."""
-        path = inode_of(self.config.log_file(self.offset))
+        path = logfile.inode_of(self.config.log_file(self.offset))
         last = [current, path if over else None]
         if self.at.inode:
             first = [self.at.inode]
             if run is not None and self.at.execution == run.word:
                 last = last[1:]  # it was read to its end, and another file after it
         else:  # nothing was read yet, and there may be a log from before this release
-            beside = map(inode_of, logfile.beside(self.config, self.offset))
+            beside = map(logfile.inode_of, logfile.beside(self.config, self.offset))
             first = [inode for inode in beside if inode and inode not in (current, path)]
         return [*dict.fromkeys(inode for inode in (*first, *last) if inode)]
 
@@ -118,6 +119,12 @@ class Reader:
     ) -> bool:  # fmt: skip
         """Read one file on to its end."""
         at = self.at
+        begins = run if inode == current else None
+
+        def is_it(fd: int) -> bool:
+            known = at.byte > 0 and logfile.known(fd, at.byte, at.before)
+            return known or self._starts(fd, begins)
+
         if at.inode != inode:
             self._line_end()
             at.inode, at.byte, at.before = inode, 0, ""
@@ -126,7 +133,7 @@ class Reader:
             if log is not None and os.fstat(log).st_ino == inode:
                 fd = log
             else:
-                found = logfile.find(self.config, self.offset, inode)
+                found = logfile.find(self.config, self.offset, inode, is_it)
                 if found is None:
                     self._begin(run, inode == current)
                     self._is_lost()
@@ -136,50 +143,54 @@ class Reader:
             if not logfile.known(fd, at.byte, at.before):
                 self._was_truncated(run)
             try:
-                if run is not None and inode == current and at.execution != run.word and run.word:
-                    whole = logfile.starts(fd, run.log_start)
-                    # What comes before this execution is what was left over from earlier ones.
-                    if whole and not self._read(fd, run.log_start, ask, over=True):
-                        return False
-                    self._begin(run, True)
-                    if not whole:  # it was truncated since
-                        self._is_lost()
-                return self._read(fd, None, ask, over=over)
+                if self._is_new(begins) and not self._starts(fd, begins):
+                    self._begin(begins, True)
+                    self._is_lost()  # it was truncated since
+                return self._read_from(fd, begins, ask, over=over)
             finally:
                 at.before = logfile.before(fd, at.byte)
 
+    def _is_new(self, run: Execution | None) -> bool:
+        return run is not None and bool(run.word) and self.at.execution != run.word
+
+    def _starts(self, fd: int, run: Execution | None) -> bool:
+        return run is not None and logfile.starts(fd, run.log_start, self.offset)
+
     def _begin(self, run: Execution | None, here: bool) -> None:
         """What is read from now on is that execution's."""
-        if run is None or not here or not run.word or self.at.execution == run.word:
+        if run is None or not here or not self._is_new(run):
             return
         self.out.close()
         at = self.at
-        at.execution, at.over, at.lost = run.word, False, False
+        at.execution, at.over, at.lost, at.gap = run.word, False, False, False
         at.gidx, at.solutions, at.new = None, 0, 0
         self.out.changed = True
 
     def _was_truncated(self, run: Execution | None) -> None:
-        """Begin at the file's start again; what was not read yet may be in a copy of it."""
+        """Begin at the file's start again; what was not read yet may be in copies of it."""
         at = self.at
-        for path in logfile.beside(self.config, self.offset):
-            with contextlib.suppress(OSError):
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-                try:
-                    if at.byte and os.fstat(fd).st_ino != at.inode and logfile.known(
-                        fd, at.byte, at.before
-                    ):  # fmt: skip
-                        self._read(fd, None, never, over=True)
-                        break
-                finally:
-                    os.close(fd)
+        copies = logfile.copies(self.config, self.offset, at.inode, at.byte, at.before)
+        for fd, at.byte in copies:
+            self._read_from(fd, run, never, over=True)
         self._is_lost()
         at.byte, at.before = 0, ""
-        self._begin(run, True)
+
+    def _read_from(
+        self, fd: int, run: Execution | None, ask: Callable[[], bool], *, over: bool
+    ) -> bool:
+        """Read a file to its end; what follows the first line of an execution is its output."""
+        if run is not None and self._is_new(run) and self._starts(fd, run):
+            # What comes before this execution is what was left over from earlier ones.
+            if not self._read(fd, run.log_start, ask, over=True):
+                return False
+            self._begin(run, True)
+        return self._read(fd, None, ask, over=over)
 
     def _is_lost(self) -> None:
         """Lines of an execution that is not settled yet may have been lost."""
         self.out.changed = True
         self.at.lost = self.at.lost or not self.at.over
+        self.at.gap = True
 
     def _read(self, fd: int, end: int | None, ask: Callable[[], bool], *, over: bool) -> bool:
         """Read a file on, to byte `end` or to its end as it is now, line by line."""
@@ -237,11 +248,3 @@ class Reader:
         at.ledger = self.ledger.size
         position.save(self.config, self.name, at)
         self.out.changed = False
-
-
-def inode_of(path: Path) -> int | None:
-    """The inode of the file of that name; None if there is none."""
-    try:
-        return os.stat(path, follow_symlinks=False).st_ino
-    except OSError:
-        return None

@@ -70,7 +70,7 @@ def recover(
                         lock = spool.lock(name)
                         if lock is None:
                             if state is JobState.RUNNING:
-                                _look(spool, name)
+                                _look(spool, name, interrupted)
                             continue
                         stack.enter_context(lock)
                         if spool.lies(state, name):
@@ -86,7 +86,7 @@ def recover(
     return True
 
 
-def _look(spool: Spool, name: str) -> None:
+def _look(spool: Spool, name: str, interrupted: Callable[[], bool]) -> None:
     """Read on in the log of a living execution, if its worker is dead; note the stop gate."""
     record = spool.result_file(name)
     offset = settlement.offset_of(spool.config, name)
@@ -95,7 +95,7 @@ def _look(spool: Spool, name: str) -> None:
         reader = Reader.open(spool.config, name, offset, wait=False)
         if reader is not None:
             with reader:
-                reader.read(run, over=False)
+                reader.read(run, over=False, interrupted=interrupted)
     if spool.config.gated:
         execution.note_gate(record)
 

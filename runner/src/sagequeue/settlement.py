@@ -172,7 +172,7 @@ def _end(
             {
                 "kind": ledger.EXECUTION, "execution": run.word, "worker": run.worker,
                 "ended": jobs.now(), "outcome": outcome, "reason": reason, "rc": run.rc,
-                "first": first, "last": last, "solutions": at.solutions,
+                "stride": config.stride, "first": first, "last": last, "solutions": at.solutions,
                 "confirmed": _ended_by_itself(run) and not at.lost,
             }
         )  # fmt: skip

@@ -10,6 +10,7 @@ import json
 import re
 import signal
 from dataclasses import dataclass
+from itertools import islice
 from types import FrameType
 from typing import Any
 
@@ -27,13 +28,21 @@ _DETAIL_WORD = re.compile(r"(?<![^\W_])(?:Found|Verified)\s")
 _NEGATED = re.compile(r"(?i)\b(?:not|no|nothing|never|none|without)[\s:=-]*$")
 # Characters before a keyword that are looked at: a line can have megabytes.
 _NEARBY = 80
-# The last word before the keyword: none, a level, or one with a number or a delimiter in it and no
-# quotation mark, which source code has that is shown in a traceback.
+# Places of a keyword in a line that are looked at.
+_MOST = 100
+# What R's `print` makes of a line.
+_R = re.compile(r'\[1\] "(.*)"', re.DOTALL)
+# The last word before the keyword: none, a level, the zone or the half of the day behind a time, or
+# one with a number or a delimiter in it and no quotation mark, which source code has that is shown
+# in a traceback.
 _DELIMITED = re.compile(
     r"(?:^|(?<!\S)(?:(?i:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)"
+    r"|(?i:TRACE|VERBOSE|SUCCESS)|DBG|INF|WRN|ERR"
+    r"|\S*[0-9]:[0-9]{2}(?:[:.,][0-9]+)*\s+(?:[AP]M\s+)?(?:[AP]M|UTC|[A-Z]{1,3}T)"
     r"|(?![^\W\d_]+\s*$)[^\s'\"`]+))\s*$"
 )
 _START = re.compile(r"\[[^]]*\] START .*?\bgidx=([0-9]{1,18})\b")
+_EVENTS = ("] START ", "] DONE ")
 _DONE = re.compile(r"\[([^]]*)\] DONE .*?\bgidx=([0-9]{1,18})\b")
 _PAIR = re.compile(r"([^=:]+)[=:](.+)", re.DOTALL)
 _WORD = re.compile(r"\b([A-Za-z_]+)=(\S+)")
@@ -44,7 +53,7 @@ _NOTHING = re.compile(
 )
 
 # A line that has none of these bytes says nothing of all this; most lines have none.
-_MARKS = (b"START ", b"DONE ", b"FOUND", b"ound", b"olution", b"OLUTION")
+_MARKS = (b"START", b"DONE", b"FOUND", b"ound", b"olution", b"OLUTION")
 
 
 @dataclass(frozen=True)
@@ -61,16 +70,19 @@ class Case:
 def text(line: bytes) -> str:
     """The line as a terminal shows it: what follows the last carriage return, without escapes.
 
-    The line end, leading blanks and control characters are left out. Bytes that are no UTF-8
+    The line end, leading blanks, control characters and what R's `print` puts around a line are
+    left out. Bytes that are no UTF-8
     become replacement characters.
     """
     shown = line.rstrip(b"\r\n").rpartition(b"\r")[2]
-    return _ESCAPES.sub("", shown.decode("utf-8", errors="replace")).lstrip()
+    plain = _ESCAPES.sub("", shown.decode("utf-8", errors="replace")).lstrip()
+    printed = _R.fullmatch(plain)
+    return re.sub(r"\\([\"\\])", r"\1", printed[1]) if printed else plain
 
 
 def solution(shown: str) -> str | None:
     """The solution that the line prints, from its keyword on; None if it prints none."""
-    for match in _KEYWORD.finditer(shown):
+    for match in islice(_KEYWORD.finditer(shown), _MOST):
         if _is_prefix(shown[: match.start()]) and _SOLUTION.fullmatch(shown, match.start()):
             return shown[match.start() :]
     return None
@@ -78,7 +90,7 @@ def solution(shown: str) -> str | None:
 
 def detail(shown: str) -> str | None:
     """What the line adds to the solution before it, from its keyword on; None if nothing."""
-    for match in _DETAIL_WORD.finditer(shown):
+    for match in islice(_DETAIL_WORD.finditer(shown), _MOST):
         if _is_prefix(shown[: match.start()]) and _DETAIL.fullmatch(shown, match.start()):
             return shown[match.start() :]
     return None
@@ -107,6 +119,17 @@ def value(said: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         parsed = rest
     return {name.replace(" ", "_"): parsed}
+
+
+def cut(shown: str) -> tuple[str, str]:
+    """The line as two: what stands before its last `[TIME] START` or `[TIME] DONE`, and the rest.
+
+    That may be what `ts` or a logging library puts before it, or a solution without a line end.
+    """
+    at = shown.rfind("[", 0, max(0, *map(shown.rfind, _EVENTS)))
+    if at <= 0 or not (_START.match(shown, at) or _DONE.match(shown, at)):
+        return "", shown
+    return shown[:at], shown[at:]
 
 
 def start(shown: str) -> int | None:

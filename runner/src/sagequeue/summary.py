@@ -27,10 +27,12 @@ class Summary:
 
     Numbers of cases are local: the partition's first case is 0. `done` are the cases of which a
     `DONE` line was read, `exited` those of executions that ended by themselves, `doubtful` those of
-    executions that did not, or that lost a part of their log, and reported no `DONE` line of them.
+    executions that did not, or that lost a part of their log, and reported no `DONE` line of them
+    with no gap before it.
     The last execution of a case is what counts; `reported` are the cases of the execution at hand.
     `reports` is whether any `DONE` line was ever read, `unsure` whether the last execution of a job
-    without a state file did not end by itself. `recent` are seconds of the last cases. `counts`
+    without a state file did not end by itself, `printed` how many solutions all executions printed.
+    `recent` are seconds of the last cases. `counts`
     adds up what `tally_cases` cases counted; `latest` are the last of these, each with its local
     number, and `tally_stale` says that an older one was done again since.
     """
@@ -44,6 +46,7 @@ class Summary:
     unsure: bool = False
     reports: bool = False
     executions: int = 0
+    printed: int = 0
     recent: list[float] = field(default_factory=list)
     counts: Tally = field(default_factory=dict)
     tally_cases: int = 0
@@ -66,9 +69,13 @@ class Summary:
         local = self._local(line.get("gidx"))
         if local is None:
             return
-        self.done.add(local, local)
-        self.reported.add(local, local)
-        self.doubtful = self.doubtful.without(Ranges([(local, local)]))
+        case = Ranges([(local, local)])
+        if line.get("gap") is True:  # what it printed before may be lost
+            self.done, self.reported = self.done.without(case), self.reported.without(case)
+        else:
+            self.done.add(local, local)
+            self.reported.add(local, local)
+            self.doubtful = self.doubtful.without(case)
         self.reports = True
         seconds = line.get("seconds")
         if isinstance(seconds, int | float):
@@ -95,7 +102,11 @@ class Summary:
         self.tally_cases += sign
 
     def _execution(self, line: Line) -> None:
+        if line.get("stride", self.stride) != self.stride:
+            return  # its cases have other numbers, and it was another partition
         self.executions += 1
+        printed = line.get("solutions")
+        self.printed += printed if isinstance(printed, int) else 0
         sure = line.get("confirmed") is True
         first, last = line.get("first"), line.get("last")
         self.unsure = first is None and not sure
@@ -135,6 +146,7 @@ class Summary:
             "unsure": self.unsure,
             "reports": self.reports,
             "executions": self.executions,
+            "printed": self.printed,
             "recent": self.recent,
             "tally": self.counts,
             "tally_cases": self.tally_cases,
@@ -153,6 +165,7 @@ class Summary:
             stride, offset, Ranges(shape["done"]), Ranges(shape["exited"]),
             Ranges(shape["doubtful"]), Ranges(shape["reported"]),
             bool(shape["unsure"]), bool(shape["reports"]), int(shape["executions"]),
+            int(shape["printed"]),
             [float(s) for s in shape["recent"]], counts, int(shape["tally_cases"]),
             [(int(n), str(t)) for n, t in shape["latest"]], bool(shape["tally_stale"]),
         )  # fmt: skip

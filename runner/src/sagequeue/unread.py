@@ -22,24 +22,29 @@ def logs(config: Config) -> Iterator[tuple[int, bool]]:
     """The offsets whose logs were written since they were read, and whether they are quiet now."""
     read = _times(config.ledger_dir, re.compile(rf"{config.jobset}_off([0-9]{{1,18}})\.position"))
     logs = re.compile(rf"{re.escape(config.log_prefix)}_off([0-9]{{1,18}})\.log")
-    for offset, written in sorted(_times(config.log_dir, logs).items()):
+    # A copy of a log, or one that was renamed, has an old time, and is another file than was read.
+    for offset, written in sorted(_times(config.log_dir, logs, changed=True).items()):
         # In one tick of the kernel's clock it may have been read and written again.
         if written >= read.get(offset, -1):
             yield offset, time.time_ns() - written > _QUIET
 
 
-def _times(directory: Path, names: re.Pattern[str]) -> dict[int, int]:
-    """When each offset's file was last written, in nanoseconds."""
+def _times(directory: Path, names: re.Pattern[str], *, changed: bool = False) -> dict[int, int]:
+    """When each offset's file was last written, or `changed` in any way, in nanoseconds."""
     try:
         with os.scandir(directory) as entries:
             found = [(names.fullmatch(entry.name), entry) for entry in entries]
             return {
-                int(match[1]): entry.stat(follow_symlinks=False).st_mtime_ns
+                int(match[1]): _time(entry.stat(follow_symlinks=False), changed)
                 for match, entry in found
                 if match
             }
     except FileNotFoundError:
         return {}
+
+
+def _time(status: os.stat_result, changed: bool) -> int:
+    return max(status.st_mtime_ns, status.st_ctime_ns) if changed else status.st_mtime_ns
 
 
 def read_on(

@@ -62,6 +62,8 @@ def draw(settings: Config, facts: Survey) -> RenderableType:
 def nothing(facts: Survey) -> str:
     """That nothing was found, and in which cases: those whose output was read."""
     known = facts.cases_total is not None
+    if printed := sum(p.solutions for p in facts.partitions):
+        return f"found: {printed} solutions were printed, and their records were removed"
     if all(p.covered for p in facts.partitions):
         return f"found: nothing in all {'cases' if known else f'{len(facts.partitions)} jobs'}"
     if known:
