@@ -57,7 +57,7 @@ def enqueue(rig: Rig) -> None:
 def first_run(rig: Rig) -> None:
     """One is done, one fails, one is held, one is done with a finding."""
     rig.orders(FAILS, exit=[FAILS + STRIDE, 3])
-    # Its solution is complete, and so recorded, only when it has ended: its result is there by then.
+    # Its solution is complete, and so recorded, only when it has ended and its result is there.
     rig.orders(HELD, print=[HELD, SOLUTION], exit=[HELD, 3])
     rig.orders(FINDS, print=[FINDS, SOLUTION])
     with work(rig):
