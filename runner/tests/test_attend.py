@@ -152,6 +152,29 @@ def test_a_job_that_recovery_is_just_giving_back_is_not_said_to_be_adopted(
     assert not spool.owner_file(name).exists()
 
 
+@pytest.mark.parametrize("attribute", ["drain", "stop"])
+def test_a_signal_just_after_a_job_was_adopted_is_for_its_solver_too(
+    one: Worker, spool: Spool, put: Put, monkeypatch: pytest.MonkeyPatch, attribute: str
+) -> None:
+    """A drained worker sees what it adopted through, and a stopped one ends it."""
+    name = put(RUNNING)
+    execution.begin(spool.result_file(name), 1, 0, "-1")
+    spool.owner_file(name).write_text("OWNER_PID=0\nOWNER_WORKER_ID=1\n")
+    solver = spool.lock(name)
+    assert solver is not None
+    attended: list[str] = []
+
+    def say(line: str) -> None:
+        one.signals.drain = True
+        setattr(one.signals, attribute, True)
+
+    monkeypatch.setattr(recovery, "say", say)
+    monkeypatch.setattr(one, "attend", lambda name, word: attended.append(name))
+    one.adopt()
+    solver.close()
+    assert attended == [name]
+
+
 def test_recovery_that_does_not_come_to_an_end_keeps_no_worker_from_its_solver_for_long(
     one: Worker, spool: Spool, put: Put, capsys: pytest.CaptureFixture[str]
 ) -> None:

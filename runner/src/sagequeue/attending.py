@@ -75,9 +75,11 @@ class Attending:
         with contextlib.ExitStack() as stack:
             if lock := self.until_no_recovery():
                 stack.enter_context(lock)
-            adopted = [(name, self.take_up(name)) for name in self.left()]
+            left = self.left()
+            adopted = [(name, self.take_up(name)) for name in left if not self.signals.drain]
+        # A signal that comes after a job was adopted is for its solver, too: `attend` obeys it.
         for name, run in adopted:
-            if run is not None and not self.signals.drain:
+            if run is not None:
                 self.attend(name, run.word)
 
     def left(self) -> list[str]:
