@@ -559,6 +559,7 @@ def test_a_crash_between_any_two_steps_loses_nothing_and_doubles_nothing(
     log.settle()
     assert (log.found(), log.cases()) == ([0, 4, 8, 12], [0, 4, 8, 12])
     assert log.at.summary.done.pairs == [[0, 3]]
+    assert (log.at.solutions, log.at.new) == (4, 4)
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"byte": "x"}', "\0" * 50])

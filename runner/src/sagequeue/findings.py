@@ -18,20 +18,25 @@ _LONGEST_RECORD = 1 << 28
 
 
 def record(
-    config: Config, offset: int, gidx: int | None, lines: list[str], *, worker: str, execution: str
-) -> bool:
+    config: Config, offset: int, gidx: int | None, lines: list[str], *, worker: str, execution: str,
+    at: int = 0,
+) -> bool:  # fmt: skip
     """Write a solution's record, for good; whether it is new.
 
-    The same solution, printed again by a later execution, keeps its first record.
+    `at` is the byte of the log at which it begins. The same solution, printed again, keeps its
+    first record. One that is read again after a crash, from the same place, is new still.
     """
     words = "\n".join((str(gidx), *lines))
     digest = hashlib.sha256(words.encode("utf-8", errors="replace")).hexdigest()[:12]
     path = config.results_dir / f"{job_name(config.jobset, offset)}_{digest}.json"
     if path.exists():
-        return False
+        there = _read(path) or {}
+        return (there.get("execution"), there.get("at")) == (execution, at)
     finding = _about(config, offset, gidx, lines, worker)
     durable.make_directory(path.parent)
-    durable.replace(path, json.dumps({**finding, "execution": execution}, indent=1) + "\n")
+    durable.replace(
+        path, json.dumps({**finding, "execution": execution, "at": at}, indent=1) + "\n"
+    )
     return True
 
 

@@ -59,7 +59,7 @@ class Output:
             self._case(case)
         elif (said := self._solution(shown)) is not None:
             self.close()
-            at.lines, at.lines_gidx = [said], at.gidx
+            at.lines, at.lines_gidx, at.lines_at = [said], at.gidx, at.byte
             at.solutions += 1
             at.idle, at.solved, self.changed = 0, True, True
         elif at.lines and (said := solutions.detail(shown)) is not None:
@@ -112,7 +112,7 @@ class Output:
         if at.lines:
             at.new += findings.record(
                 self.config, self.offset, at.lines_gidx, at.lines, worker=self.worker,
-                execution=at.execution,
+                execution=at.execution, at=at.lines_at,
             )  # fmt: skip
             at.lines, at.lines_gidx, self.changed = [], None, True
             findings.close(self.config, self.name)

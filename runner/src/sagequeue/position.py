@@ -45,6 +45,7 @@ class Position:
     idle: int = 0
     lines: list[str] = field(default_factory=list)
     lines_gidx: int | None = None
+    lines_at: int = 0
     solutions: int = 0
     new: int = 0
     near: list[str] = field(default_factory=list)
@@ -55,8 +56,8 @@ class Position:
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "inode": int, "byte": int, "before": str, "execution": str, "over": bool, "lost": bool,
     "gap": bool, "gidx": (int, type(None)), "solved": bool, "idle": int, "lines": list,
-    "lines_gidx": (int, type(None)), "solutions": int, "new": int, "near": list, "nearly": int,
-    "ledger": int,
+    "lines_gidx": (int, type(None)), "lines_at": int, "solutions": int, "new": int,
+    "near": list, "nearly": int, "ledger": int,
 }  # fmt: skip
 
 
