@@ -26,10 +26,11 @@ class Position:
     word of the one whose output is read, `over` whether it was settled, `lost` whether lines of it
     may have been lost. `gap` says that lines of the case at hand may have been lost. `gidx` is the
     case that was begun last, `solved` whether it printed a solution. `lines` are those of a
-    solution that may have more, `idle` how many others came since, `solutions` how many were
-    printed in this execution and `new` how many of them were new. `near` are the first few lines
-    that look like a solution and are none, and `nearly` is how many there were. `ledger` is the
-    length of the ledger that `summary` covers, in bytes.
+    solution that may have more, which begins at byte `lines_at` in case `lines_gidx`; `idle` is
+    how many others came since. `solutions` is how many were printed in this execution, and `new`
+    how many of them were new. `near` are the first few lines that look like a solution and are
+    none, and `nearly` is how many there were. `ledger` is the length of the ledger that `summary`
+    covers, in bytes.
     """
 
     summary: Summary
