@@ -21,6 +21,8 @@ AGAIN = f"CRASH_SEED={SEED} ./bootstrap pytest tests/crashes"
 # New disks to try after each operation, more with a seed of one's own, as `./test long` has it; and
 # how many of all are worked on to the end.
 EACH, FINISHED = 20 if "CRASH_SEED" in os.environ else 6, 40
+# Of a broken build more disks are tried, until one shows that it is broken.
+EACH_OF_BROKEN = 30
 CAUGHT = {
     "no fsync": "enqueue",
     "files are not synced": "enqueue",
@@ -110,7 +112,7 @@ def test_a_solution_is_on_the_disk_before_its_case_counts_as_done(place: Path) -
 def test_a_broken_build_is_caught(name: str, place: Path, tmp_path: Path) -> None:
     source = build(tmp_path, name)
     operations = tell(place, CAUGHT[name].split(), {**os.environ, "PYTHONPATH": str(source)})
-    _, chosen = cuts(operations, place, random.Random(SEED), EACH)
+    _, chosen = cuts(operations, place, random.Random(SEED), EACH_OF_BROKEN)
     found = violations(place / QUEUE, chosen, finished=0, enough=1)
     assert found
     assert not any(what.startswith("Traceback") for what in found), found
