@@ -194,6 +194,24 @@ def test_another_offsets_log_that_took_the_inode_of_one_that_is_gone_is_not_read
     assert (log.found(), log.at.lost) == ([0, 4], not settled)
 
 
+def test_a_worker_that_was_stopped_does_not_read_on_for_an_execution_that_was_settled(
+    log: Log,
+) -> None:
+    live, old = LiveLog(log.config, NAME, 0), log.run
+    live.look(old, never)
+    log.write(solved(0))
+    log.settle()
+    live.look(old, never)
+    assert log.at.over
+    log.begin("second")
+    log.write(solved(4))
+    log.read()
+    log.write("more\n")
+    live.look(old, never)
+    assert (log.at.execution, log.at.solutions) == ("second", 1)
+    live.close()
+
+
 def test_a_log_that_is_gone_has_lost_something(log: Log) -> None:
     log.write(solved(0))
     log.read()

@@ -33,6 +33,10 @@ class LiveLog:
         reader = Reader.open(self._config, self._name, self._offset, wait=False)
         if reader is not None:
             with reader:
+                at = reader.at
+                later = at.inode == run.log_inode and at.byte > run.log_start
+                if at.over if at.execution == run.word else later:
+                    return  # whoever looks was stopped meanwhile, and the execution was settled
                 if reader.read(run, self.log, over=False, interrupted=interrupted):
                     self._size = size
 
