@@ -212,6 +212,18 @@ def test_a_worker_that_was_stopped_does_not_read_on_for_an_execution_that_was_se
     live.close()
 
 
+def test_a_log_that_was_emptied_before_the_execution_is_read_while_it_grows(log: Log) -> None:
+    log.write(solved(0) + "x" * 1000)
+    log.settle()
+    os.truncate(log.path, 0)
+    run, live = log.begin("second"), LiveLog(log.config, NAME, 0)
+    live.look(run, never)
+    log.write(solved(4))
+    live.look(run, never)
+    assert log.found() == [0, 4]
+    live.close()
+
+
 def test_a_log_that_is_gone_has_lost_something(log: Log) -> None:
     log.write(solved(0))
     log.read()
