@@ -94,6 +94,8 @@ CONTAINER = tests("runner, Podman", PODMAN)
 IMAGES = Step("images", ("molecule/machine/make-images",))
 # These have one machine, of a suite that can be chosen. The other scenarios have machines of both.
 ONE_MACHINE = ("ops", "doctor", "sagequeue_units", "jupyter", "jobset", "podman_image")
+# It installs two releases, of which one never changes.
+ONLY_LONG = "upgrade"
 SUITES = ("bookworm", "trixie")
 
 
@@ -119,7 +121,8 @@ def long() -> list[Step]:
         "CRASH_SEED": seed,
     }
     fuzz = Step("fuzzing", ("python", "runner/tests/fuzz", "--seconds", "600"))
-    steps = _all([scenario(name, suite) for name in ONE_MACHINE for suite in SUITES], fuzz)
+    scenarios = [scenario(name, suite) for name in ONE_MACHINE for suite in SUITES]
+    steps = _all([*scenarios, scenario(ONLY_LONG)], fuzz)
     return [replace(step, environment={**step.environment, **more}) for step in steps]
 
 
