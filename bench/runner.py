@@ -128,17 +128,26 @@ def output_to(path: Path) -> Iterator[None]:
 # Claim to finish
 
 
+def empty_jobset(directory: Path, stride: int) -> Config:
+    """A jobset whose jobs are an empty command."""
+    directory.mkdir()
+    settings = bench_jobset(directory, stride)
+    return dataclasses.replace(
+        settings, sage_bin="/bin/true", script=str(settings.env_file), state_file_host="",
+        total_cases=None,
+    )  # fmt: skip
+
+
 def overhead(directory: Path) -> Iterator[Row]:
     """One worker over jobs that do nothing, and over jobs that do next to nothing in Python."""
+    yield _both(directory / "both")
     for name, empty in (("true", True), ("template", False)):
         place = directory / name
-        place.mkdir()
-        settings = bench_jobset(place, JOBS)
         if empty:
-            settings = dataclasses.replace(
-                settings, sage_bin="/bin/true", script=str(settings.env_file), state_file_host="",
-                total_cases=None,
-            )  # fmt: skip
+            settings = empty_jobset(place, JOBS)
+        else:
+            place.mkdir()
+            settings = bench_jobset(place, JOBS)
         a, b = _overhead(settings, place)
         command = "an empty command" if empty else "a case of 0 s in Python"
         yield Row(
@@ -148,6 +157,45 @@ def overhead(directory: Path) -> Iterator[Row]:
             f"{ms(b)}: posix_spawn and waitpid of the same command",
             times(a, b),
         )
+
+
+def _both(directory: Path) -> Row:
+    """Two workers over jobs that do nothing: the time from the first claim to the last finish."""
+    settings = empty_jobset(directory, 2 * JOBS)
+    enqueue(settings)
+    flush()
+
+    def work(number: int) -> None:
+        with output_to(directory / "workers.log"):
+            worker = Worker(settings, number)
+            start.wait()
+            while worker.spool.names(JobState.PENDING):
+                worker.run_once()
+
+    def spawn(number: int) -> None:
+        start.wait()
+        for _ in range(JOBS):
+            pid = os.posix_spawn("/bin/true", ["true"], os.environ)
+            os.waitpid(pid, 0)
+
+    seconds = []
+    for action in (work, spawn):
+        start = FORK.Barrier(3)
+        both = [FORK.Process(target=action, args=(number,)) for number in (1, 2)]
+        for process in both:
+            process.start()
+        start.wait()
+        began = time.perf_counter()
+        for process in both:
+            process.join()
+        seconds.append((time.perf_counter() - began) / (2 * JOBS))
+    assert len(Spool(settings).names(JobState.DONE)) == 2 * JOBS
+    queued, bare = seconds
+    return Row(
+        f"two workers over {2 * JOBS} empty commands: time for each", ms(queued), "5 ms",
+        f"{ms(bare)}: posix_spawn and waitpid of the same command, two processes",
+        times(queued, bare),
+    )  # fmt: skip
 
 
 def _overhead(settings: Config, directory: Path) -> tuple[float, float]:

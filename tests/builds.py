@@ -39,7 +39,7 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
             "spool.py",
             "        return owner.try_lock(self.lock_file(name))\n",
             "        path = self.lock_file(name)\n"
-            "        return Lock(path, owner.open_lock(path))\n",
+            "        return Lock(path, owner.open_lock(path)[0])\n",
         ),
     ),
     "lock not inherited": (
@@ -123,10 +123,10 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
         ),
     ),
     "a new log's name is not synced": (
-        Edit("worklog.py", "    if not os.fstat(fd).st_size:", "    if False:"),
+        Edit("worker.py", "            if not status.st_size:", "            if False:"),
     ),
     "the record of an execution is not synced": (
-        Edit("execution.py", "    durable.replace(path, ", "    durable.write(path, "),
+        Edit("execution.py", "durable.place if first else durable.replace", "durable.write"),
     ),
     "the stop gate is not synced": (
         Edit("operations.py", "        durable.sync_directory(directory)\n", "        pass\n"),
@@ -144,7 +144,7 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
             "recovery.py",
             "lock = spool.lock(name)\n",
             "path = spool.lock_file(name)\n"
-            "                        lock = spool.lock(name) or Lock(path, open_lock(path))\n",
+            "                        lock = spool.lock(name) or Lock(path, open_lock(path)[0])\n",
         ),
         Edit("recovery.py", "owner import Lock, ", "owner import Lock, open_lock, "),
     ),

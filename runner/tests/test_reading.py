@@ -407,6 +407,32 @@ def test_logs_of_an_earlier_release_are_read_from_the_oldest_on(log: Log) -> Non
     assert log.found() == [0, 4, 8]
 
 
+def test_the_directory_of_logs_is_not_listed_for_each_job(log: Log) -> None:
+    log.run = replace(log.run, first=True)
+    log.write(solved(3))
+    with mock.patch.object(os, "scandir", side_effect=AssertionError("it was listed")):
+        assert log.read(over=True)
+    assert log.found() == [3]
+
+
+@pytest.mark.parametrize("how", ["copied and truncated", "renamed", "renamed and made anew"])
+def test_the_first_executions_log_is_found_that_was_rotated_before_it_was_read(
+    log: Log, how: str
+) -> None:
+    log.run = replace(log.run, first=True)
+    log.write(solved(3))
+    if how == "copied and truncated":
+        shutil.copy(log.path, f"{log.path}.1")
+        os.truncate(log.path, 0)
+    else:
+        log.path.rename(f"{log.path}.1")
+    if how == "renamed and made anew":
+        log.path.touch()
+    log.write(solved(4))
+    log.read(over=True)
+    assert log.found() == [3, 4]
+
+
 def test_an_earlier_releases_solver_is_followed_when_its_log_is_renamed(log: Log) -> None:
     log.run = replace(log.run, log_inode=None)
     log.write(solved(0))

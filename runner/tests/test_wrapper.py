@@ -1,6 +1,9 @@
 """How the wrapper runs a workload and ends it, under each shell that may be `sh`."""
 
+import os
+import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,3 +164,24 @@ def test_without_its_wrapper_an_execution_is_stopped_from_its_leader_on(
     assert wrapped.file("saved") == "saved"
     assert not alive(solving)
     assert wrapped.free()
+
+
+ALONE = ("unshare", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+@pytest.mark.skipif(subprocess.run([*ALONE, "true"]).returncode != 0, reason="no namespaces here")
+@pytest.mark.parametrize("leaves", [False, True])
+def test_only_an_execution_that_may_have_left_something_is_searched_for(
+    wrapped: Wrapped, tmp_path: Path, leaves: bool
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    counting = programs / "grep"
+    counting.write_text(f'#!/bin/sh\necho >>"$here/greps"\nexec {shutil.which("grep")} "$@"\n')
+    counting.chmod(0o755)
+    # Beside other processes, which may have started since, it would be searched for as well.
+    text = "setsid -f sleep 999 >second.log 2>&1" if leaves else "exit 0"
+    wrapped.start(text, ("sh",), path=f"{programs}:{os.environ['PATH']}", before=ALONE)
+    assert wrapped.ended().rc == 0
+    searches = (tmp_path / "greps").read_text().count("\n")
+    assert searches > 1 if leaves else searches == 1

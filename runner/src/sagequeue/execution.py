@@ -45,7 +45,7 @@ class Execution:
     killed for want of memory then, `lacks` a word of `LACKS` for what it could not be started
     without, `cut` whether a process was ended that still had the log open for writing: the log may
     lack the end of the output. `run` is whether the wrapper told that it starts the workload, as it
-    does since `format` 2.
+    does since `format` 2. `first` is whether it is known to be the first of its job.
     """
 
     worker: str
@@ -62,6 +62,7 @@ class Execution:
     cut: bool = False
     format: int = 1
     run: bool = False
+    first: bool = False
 
     @property
     def started(self) -> bool:
@@ -76,17 +77,24 @@ UNKNOWN = Execution("-", "", 0, "", 0, None, stopped=False, gate_seen=False)
 """An execution whose record cannot be read: something may have run, and all of the log be its."""
 
 
-def begin(path: Path, worker: int, log_start: int, gidx: str, log_inode: int | None = None) -> str:
+def begin(
+    path: Path, worker: int, log_start: int, gidx: str, log_inode: int | None = None, *,
+    first: bool = False,
+) -> str:  # fmt: skip
     """Put the head of a new record in the place of an earlier execution's; returns its word.
 
-    For good, before the claim: an old result must not come back to decide a new execution.
+    For good, before the claim: an old result must not come back to decide a new execution. The
+    `first` execution of a job has no record before it. Then the caller syncs the directory, later.
     """
     word = secrets.token_hex(8)
     head = {"FORMAT": str(FORMAT), "WORKER": str(worker), "EXECUTION": word, "STARTED": now()}
     place = {"LOG_START": str(log_start)}
     if log_inode is not None:
         place["LOG_INODE"] = str(log_inode)
-    durable.replace(path, keyvalue.render({**head, **place, "GIDX": gidx}))
+    if first:
+        place["FIRST"] = "1"
+    text = keyvalue.render({**head, **place, "GIDX": gidx})
+    (durable.place if first else durable.replace)(path, text)
     return word
 
 
@@ -137,6 +145,7 @@ def read(path: Path) -> Execution | None:
             lacks=values.get("LACKS", "") if values.get("LACKS") in LACKS else "",
             format=_whole(values.get("FORMAT", "1")),
             run="RUN" in values,
+            first="FIRST" in values,
         )
     except FileNotFoundError:
         return None

@@ -5,6 +5,7 @@ log is known by its inode and by the bytes that were read of it last, never by i
 """
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ def find(
     for instance: `is_it` tells of a descriptor whether it is the log's.
     """
     path = config.log_file(offset)
-    for candidate in (path, *_beside(path)):
+    for candidate in itertools.chain((path,), _beside(path)):
         if (fd := _open(candidate, inode)) is not None:
             return fd
     return _held(config.log_dir, inode, is_it)

@@ -22,11 +22,15 @@ from sagequeue.jobs import now
 
 
 class Lock:
-    """An exclusive `flock`, held until `close` and by whoever inherited its descriptor."""
+    """An exclusive `flock`, held until `close` and by whoever inherited its descriptor.
 
-    def __init__(self, path: Path, fd: int) -> None:
+    `is_new` is whether its file was made for it: nobody had the lock before.
+    """
+
+    def __init__(self, path: Path, fd: int, *, is_new: bool = False) -> None:
         self.path = path
         self.fd = fd
+        self.is_new = is_new
 
     def close(self) -> None:
         """Let go of it here; other holders keep it."""
@@ -46,14 +50,20 @@ class Lock:
         self.close()
 
 
-def open_lock(path: Path) -> int:
-    """A descriptor of the lock file, made when it is not there, that no child inherits."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def open_lock(path: Path) -> tuple[int, bool]:
+    """A descriptor of the lock file that no child inherits; whether the file was made for it."""
+    how = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, how), False
+    try:
+        return os.open(path, how | os.O_CREAT | os.O_EXCL, 0o600), True
+    except FileExistsError:  # somebody made it at this moment; nobody removes it
+        return os.open(path, how), False
 
 
 def try_lock(path: Path) -> Lock | None:
     """The lock, or None while anybody holds it. A question by `held` does not count as holding."""
-    fd = open_lock(path)
+    fd, is_new = open_lock(path)
     try:
         while not _flock(fd, fcntl.LOCK_EX):
             # Whoever holds the lock has it exclusively. Where a shared one is granted, nobody holds
@@ -66,7 +76,7 @@ def try_lock(path: Path) -> Lock | None:
     except BaseException:
         os.close(fd)
         raise
-    return Lock(path, fd)
+    return Lock(path, fd, is_new=is_new)
 
 
 def _flock(fd: int, kind: int) -> bool:
@@ -82,13 +92,13 @@ def _flock(fd: int, kind: int) -> bool:
 
 def wait_lock(path: Path) -> Lock:
     """The lock, waited for as long as it takes."""
-    fd = open_lock(path)
+    fd, is_new = open_lock(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
     except BaseException:
         os.close(fd)
         raise
-    return Lock(path, fd)
+    return Lock(path, fd, is_new=is_new)
 
 
 def held(path: Path) -> bool:

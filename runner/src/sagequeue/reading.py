@@ -108,6 +108,8 @@ class Reader:
             first = [self.at.inode]
             if run is not None and self.at.execution == run.word:
                 last = last[1:]  # it was read to its end, and another file after it
+        elif run is not None and run.first and path == current and self._is_untouched(run):
+            first = []  # to list a directory of 100,000 logs for each job would take hours
         else:  # nothing was read yet, and there may be a log from before this release
             beside = map(logfile.inode_of, logfile.beside(self.config, self.offset))
             first = [inode for inode in beside if inode and inode not in (current, path)]
@@ -152,6 +154,12 @@ class Reader:
 
     def _is_new(self, run: Execution | None) -> bool:
         return run is not None and bool(run.word) and self.at.execution != run.word
+
+    def _is_untouched(self, run: Execution) -> bool:
+        """Whether the log begins with the execution, so that nothing was renamed or truncated."""
+        with contextlib.suppress(OSError), open(self.config.log_file(self.offset), "rb") as log:
+            return run.log_start == 0 and self._starts(log.fileno(), run)
+        return False
 
     def _starts(self, fd: int, run: Execution | None) -> bool:
         return run is not None and logfile.starts(fd, run.log_start, self.offset)

@@ -10,6 +10,7 @@ import os
 
 from sagequeue import (
     backoff,
+    durable,
     execution,
     predecessor,
     recovery,
@@ -179,8 +180,9 @@ class Worker(Attending):
                 self.spool.claimable(lock)
                 status = os.fstat(log)
                 word = execution.begin(
-                    record_file, self.number, status.st_size, gidx, status.st_ino
-                )
+                    record_file, self.number, status.st_size, gidx, status.st_ino,
+                    first=lock.is_new,
+                )  # fmt: skip
                 record = os.open(record_file, _APPEND)
                 stack.callback(os.close, record)
             except (OSError, StateUnreadable) as error:
@@ -188,6 +190,11 @@ class Worker(Attending):
                 return None
             self.told.pop(name, None)
             self.spool.claim(lock)
+            # After the claim, whose sync has them on the disk already on most filesystems.
+            if lock.is_new:
+                durable.sync_directory(self.config.run_dir)
+            if not status.st_size:
+                durable.sync_directory(self.config.log_dir)
             self.own(name)
             if self.config.gated or self.signals.drain:
                 self.spool.release(lock)

@@ -2,7 +2,6 @@
 
 import os
 
-from sagequeue import durable
 from sagequeue.config import Config
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -13,7 +12,8 @@ def begin(config: Config, offset: int) -> int:
     """A descriptor that appends to the log, for an execution that has not begun.
 
     Only for whoever has the job's lock: nobody writes there then. A log that is over its limit
-    becomes `<log>.1`, in place of an earlier one.
+    becomes `<log>.1`, in place of an earlier one. Before the workload starts, the caller syncs the
+    directory of an empty log: what the workload syncs in it must be found under its name.
     """
     path = config.log_file(offset)
     fd = os.open(path, _APPEND, 0o666)
@@ -21,7 +21,4 @@ def begin(config: Config, offset: int) -> int:
         os.close(fd)
         os.replace(path, f"{path}.1")
         fd = os.open(path, _APPEND, 0o666)
-    if not os.fstat(fd).st_size:
-        # What the workload syncs in it must be found under its name.
-        durable.sync_directory(config.log_dir)
     return fd
