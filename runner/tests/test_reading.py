@@ -212,6 +212,40 @@ def test_a_worker_that_was_stopped_does_not_read_on_for_an_execution_that_was_se
     live.close()
 
 
+@pytest.mark.parametrize("rotated", [False, True])
+def test_recovery_does_not_read_on_for_an_execution_that_was_settled_since_its_record_was_read(
+    log: Log, spool: Spool, put: Put, rotated: bool
+) -> None:
+    put(JobState.RUNNING)
+    old = log.run
+    log.write(solved(0))
+
+    def meanwhile(path: Path) -> str:
+        """The first execution is settled, and the next one begins and prints."""
+        log.settle()
+        if rotated:
+            log.path.rename(f"{log.path}.1")
+            os.close(log.out)
+            log.out = os.open(log.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        log.begin("second")
+        log.write(solved(4))
+        log.read()
+        log.write("more\n")
+        return "owner_pid_dead"
+
+    lock = spool.lock(NAME)
+    assert lock is not None
+    with (
+        lock,
+        mock.patch("sagequeue.execution.read", return_value=old),
+        mock.patch("sagequeue.recovery.orphan_reason", meanwhile),
+    ):
+        recovery.recover(spool)
+    assert (log.at.execution, log.at.solutions, log.at.over) == ("second", 1, False)
+    log.settle()
+    assert (log.found(), log.at.lost) == ([0, 4], False)
+
+
 def test_a_log_that_was_emptied_before_the_execution_is_read_while_it_grows(log: Log) -> None:
     log.write(solved(0) + "x" * 1000)
     log.settle()

@@ -74,6 +74,11 @@ class Ledger:
         """Its whole lines from a byte on."""
         return _parse(self._fd, start)
 
+    def ended(self, word: str) -> bool:
+        """Whether the execution of that word was settled."""
+        lines = _parse(self._fd, 0, f'"{word}"'.encode())
+        return any((line.get("kind"), line.get("execution")) == (EXECUTION, word) for line in lines)
+
 
 def read(path: Path) -> Iterator[Line]:
     """The lines of a ledger, for whoever only looks; none if there is no ledger."""
@@ -87,12 +92,15 @@ def read(path: Path) -> Iterator[Line]:
         os.close(fd)
 
 
-def _parse(fd: int, start: int) -> Iterator[Line]:
+def _parse(fd: int, start: int, mark: bytes = b"") -> Iterator[Line]:
+    """The whole lines from a byte on that have the mark in them."""
     rest = b""
     while chunk := os.pread(fd, _CHUNK, start):
         start += len(chunk)
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
+            if mark not in line:
+                continue
             with contextlib.suppress(ValueError, RecursionError):
                 parsed = json.loads(line)
                 if isinstance(parsed, dict):

@@ -77,8 +77,11 @@ class Reader:
         """Read on, up to the end as it is now; False when that was `interrupted`.
 
         `run` is the job's execution, None when there is none; `log` a descriptor of its log that
-        the caller kept open, if any; `over` says that nothing writes into the log any more.
+        the caller kept open, if any; `over` says that nothing writes into the log any more. Unless
+        it does, the caller may be late: of an execution that was settled nothing is read.
         """
+        if run is not None and not over and self._is_settled(run):
+            return True
         self.out.worker = run.worker if run else "-"
         current = self._current(run)
         done = True
@@ -88,6 +91,17 @@ class Reader:
         if done and over:
             self.out.close()
         return done
+
+    def _is_settled(self, run: Execution) -> bool:
+        """Whether the execution was settled since its record was read.
+
+        Then its end was read, and what the log has more is left over, or a later execution's.
+        """
+        if not run.word:  # its record cannot be read
+            return False
+        if self.at.execution == run.word:
+            return self.at.over
+        return self.ledger.ended(run.word)
 
     def _current(self, run: Execution | None) -> int | None:
         """The inode of the log that the execution writes."""
