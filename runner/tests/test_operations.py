@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from kinds import Put, read_log
@@ -15,6 +16,7 @@ from sagequeue.exceptions import Busy, SagequeueError
 from sagequeue.jobs import JobState
 from sagequeue.lock_waiter import LockWaiter
 from sagequeue.owner import Lock
+from sagequeue.reading import Reader
 from sagequeue.spool import Spool
 
 PENDING, RUNNING, DONE, FAILED = JobState
@@ -332,6 +334,19 @@ def test_requeue_running_honours_a_result_that_is_there(
     operations.requeue_running(config, tell=told)
     assert told[0] == "demo_off0 is done"
     assert states(spool) == {"done": [0]}
+
+
+def test_requeue_running_leaves_a_job_whose_log_somebody_reads_without_end(
+    config: Config, spool: Spool, put: Put, told: Told
+) -> None:
+    names = [put(RUNNING, offset) for offset in (0, 1)]
+    reader = Reader.open(config, names[0], 0)
+    assert reader is not None
+    with reader, mock.patch("sagequeue.ledger._PATIENCE", 0.1):
+        operations.requeue_running(config, tell=told)
+    assert told[0].startswith("demo_off0 stays in running/")
+    assert told[1:] == ["demo_off1 is pending", "requeued=1"]
+    assert states(spool) == {"running": [0], "pending": [1]}
 
 
 # Stop gate

@@ -483,6 +483,16 @@ def test_who_reads_keeps_others_out(log: Log) -> None:
         assert Reader.open(log.config, NAME, 0, wait=False) is None
 
 
+def test_who_reads_is_not_waited_for_without_end(log: Log) -> None:
+    """It may have been stopped."""
+    with (
+        log.reader(),
+        mock.patch("sagequeue.ledger._PATIENCE", 0.1),
+        pytest.raises(TimeoutError, match=r"demo_off0\.jsonl is locked by a process"),
+    ):
+        Reader.open(log.config, NAME, 0)
+
+
 # Long lines and long logs
 
 

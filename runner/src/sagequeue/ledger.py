@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,9 @@ CASE, EXECUTION = "case", "execution"
 Line = Mapping[str, Any]
 
 _CHUNK = 1 << 20
+# Seconds that whoever reads a log is waited for, and seconds between looks. A reader may be stopped
+# (SIGSTOP, a frozen control group), and nobody who settles jobs may stand with it for ever.
+_PATIENCE, _AGAIN = 20.0, 0.05
 
 
 class Ledger:
@@ -30,18 +34,22 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, *, wait: bool) -> "Ledger | None":
-        """Open and lock it, made where it is not there; None if somebody has it and not `wait`."""
+        """Open and lock it, made where it is not there; None if somebody has it and not `wait`.
+
+        TimeoutError, an OSError, if somebody has it for too long to be waited for.
+        """
         how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(path, how, 0o666)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(fd)
-            return None
+            if _lock(fd, _PATIENCE if wait else 0.0):
+                return cls(path, fd)
+            if wait:
+                raise TimeoutError(f"{path} is locked by a process that reads the log, or stands")
         except BaseException:
             os.close(fd)
             raise
-        return cls(path, fd)
+        os.close(fd)
+        return None
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +98,20 @@ def read(path: Path) -> Iterator[Line]:
         yield from _parse(fd, 0)
     finally:
         os.close(fd)
+
+
+def _lock(fd: int, seconds: float) -> bool:
+    """Lock it, within so many seconds; whether that was possible."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_AGAIN)
+        else:
+            return True
 
 
 def _parse(fd: int, start: int, mark: bytes = b"") -> Iterator[Line]:

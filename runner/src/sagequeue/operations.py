@@ -194,6 +194,9 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
                 except StateUnreadable as error:
                     tell(f"{name} stays in running/, with its result: {error}")
                     continue
+                except TimeoutError as error:
+                    tell(f"{name} stays in running/: {error}; try again later")
+                    continue
         where = ", ".join(spool.locate(name))
         tell(f"{name} is {where}")
         requeued += 1
