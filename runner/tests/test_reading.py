@@ -493,6 +493,16 @@ def test_who_reads_is_not_waited_for_without_end(log: Log) -> None:
         Reader.open(log.config, NAME, 0)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_the_output_of_a_program_that_writes_utf_16_is_read(log: Log, encoding: str) -> None:
+    text = (solved(0) + solved(4)).replace("[t] DONE", "Found perm: [1,0]\n[t] DONE")
+    log.write(text.replace("\n", "\r\n").encode(encoding))
+    log.write("[worker 1] done offset=0\n")
+    log.read(over=True)
+    assert (log.found(), log.cases(), log.at.near) == ([0, 4], [0, 4], [])
+    assert [finding["perm"] for finding in findings.read(log.config)] == [[1, 0]] * 2
+
+
 # Long lines and long logs
 
 

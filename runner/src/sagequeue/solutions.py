@@ -52,8 +52,9 @@ _NOTHING = re.compile(
     r"(?i)\b(?:not?|nothing|never|none|without|0|file|command|module|key|exception)\b"
 )
 
-# A line that has none of these bytes says nothing of all this; most lines have none.
-_MARKS = (b"START", b"DONE", b"FOUND", b"ound", b"olution", b"OLUTION")
+# A line that has none of these bytes says nothing of all this; most lines have none. In UTF-16,
+# which programs of Windows write, the words have a zero byte before or after each letter.
+_MARKS = (b"START", b"DONE", b"FOUND", b"ound", b"olution", b"OLUTION", b"\0")
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ def text(line: bytes) -> str:
     """The line as a terminal shows it: what follows the last carriage return, without escapes.
 
     The line end, leading blanks, control characters and what R's `print` puts around a line are
-    left out. Bytes that are no UTF-8
-    become replacement characters.
+    left out. Bytes that are no UTF-8 become replacement characters; without its zero bytes, UTF-16
+    is the same text as long as that is ASCII.
     """
-    shown = line.rstrip(b"\r\n").rpartition(b"\r")[2]
+    shown = line.replace(b"\0", b"").rstrip(b"\r\n").rpartition(b"\r")[2]
     plain = _ESCAPES.sub("", shown.decode("utf-8", errors="replace")).lstrip()
     printed = _R.fullmatch(plain)
     return re.sub(r"\\([\"\\])", r"\1", printed[1]) if printed else plain
