@@ -548,3 +548,22 @@ def test_the_logs_to_be_purged_are_those_of_the_prefix_as_it_is_written(
     config.log_file(0).write_text("")
     (config.log_dir / "a1_off0.log").write_text("")
     assert operations.kept_files(config)["logs"] == [config.log_file(0)]
+
+
+def test_rotated_logs_are_purged_with_the_logs_and_other_files_beside_them_stay(
+    config: Config, spool: Spool, told: Told
+) -> None:
+    rotated = [
+        *("demo_off0.log.1", "demo_off0.log.2.gz", "demo_off0.log-20261130", "demo_off0.log-1.zst"),
+        *("demo_off1.1.log", "demo_off1-20261130.log.xz", "demo_off12.log.2026-11-30_12"),
+    ]
+    others = [
+        *("demo_off0.log.bak", "demo_off0.log~", "demo_off0.log.1.txt", "demo_off0.txt"),
+        *("demo_offline.log", "demo_off.log", "demo2_off0.log", "my_demo_off0.log", "notes.1"),
+    ]
+    for name in (config.log_file(0).name, *rotated, *others):
+        (config.log_dir / name).write_text("x")
+    (config.log_dir / "demo_off0.log.7").mkdir()
+    operations.purge(config, {"logs": operations.kept_files(config)["logs"]}, tell=told)
+    assert sorted(os.listdir(config.log_dir)) == sorted([*others, "demo_off0.log.7"])
+    assert told[-1] == "removed 8 logs"
