@@ -155,8 +155,48 @@ def test_the_results_directory_is_made_anew_when_it_is_gone(spool: Spool) -> Non
 def test_a_record_that_could_not_be_written_is_an_error_and_leaves_nothing(spool: Spool) -> None:
     spool.config.results_dir.rmdir()
     spool.config.results_dir.write_text("")
-    with pytest.raises(OSError, match="results"):
+    with pytest.raises(OSError, match=r"place of a directory, move it away: '.*/results'"):
         record(spool, RANK)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\0" * 400, "a link"])
+def test_a_spoilt_file_in_a_records_place_is_replaced(spool: Spool, content: bytes | str) -> None:
+    (path,) = record(spool, RANK)
+    whole = json.loads(path.read_text())
+    path.unlink()
+    path.write_bytes(content) if isinstance(content, bytes) else path.symlink_to(path.name)
+    assert record(spool, RANK + RANK) == [path]
+    assert json.loads(path.read_text())["lines"] == whole["lines"]
+
+
+@pytest.mark.parametrize("name", ["results/{record}", "results/.demo_off0.open"])
+def test_a_directory_in_a_findings_place_is_an_error_with_its_path_and_what_to_do(
+    spool: Spool, name: str
+) -> None:
+    (path,) = record(spool, RANK)
+    path.unlink()
+    there = path.parents[1] / name.format(record=path.name)
+    there.mkdir()
+    with pytest.raises(IsADirectoryError, match=f"place of a file, move it away: '{there}'"):
+        record(spool, RANK + RANK)
+    there.rmdir()
+    assert record(spool, RANK + RANK) == [path]
+
+
+@pytest.mark.parametrize("name", ["demo_off0.jsonl", "demo_off0.position", "."])
+def test_what_is_in_the_place_of_a_ledger_is_an_error_with_its_path_and_what_to_do(
+    config: Config, name: str
+) -> None:
+    there = config.ledger_dir / name
+    if name == ".":
+        config.log_dir.mkdir(parents=True)
+        there.write_text("")
+    else:
+        there.mkdir(parents=True)
+        config.log_dir.mkdir()
+    config.log_file(0).write_text(RANK)
+    with pytest.raises(OSError, match=f"move it away: '{there}'"):
+        read_log(config)
 
 
 def test_findings_are_read_by_offset_and_case(config: Config, spool: Spool) -> None:

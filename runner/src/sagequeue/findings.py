@@ -4,7 +4,6 @@ What a solution is, `solutions` tells; `reading` hands them over. One that may h
 come is kept in a file whose name begins with a dot until it is complete.
 """
 
-import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -24,13 +23,13 @@ def record(
     """Write a solution's record, for good; whether it is new.
 
     `at` is the byte of the log at which it begins. The same solution, printed again, keeps its
-    first record. One that is read again after a crash, from the same place, is new still.
+    first record. One that is read again after a crash, from the same place, is new still. A file
+    in the record's place that is none (empty, or spoilt) is replaced.
     """
     words = "\n".join((str(gidx), *lines))
     digest = hashlib.sha256(words.encode("utf-8", errors="replace")).hexdigest()[:12]
     path = config.results_dir / f"{job_name(config.jobset, offset)}_{digest}.json"
-    if path.exists():
-        there = _read(path) or {}
+    if (there := _read(path)) is not None:
         return (there.get("execution"), there.get("at")) == (execution, at)
     finding = _about(config, offset, gidx, lines, worker)
     durable.make_directory(path.parent)
@@ -71,8 +70,11 @@ def keep_open(
 
 def close(config: Config, name: str) -> None:
     """The solution that was kept open has its record now."""
-    with contextlib.suppress(FileNotFoundError):
-        _open_file(config, name).unlink()
+    path = _open_file(config, name)
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        raise durable.directory_there(path) from None
 
 
 def read(config: Config) -> list[dict[str, Any]]:

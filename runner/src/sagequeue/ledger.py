@@ -39,7 +39,10 @@ class Ledger:
         TimeoutError, an OSError, if somebody has it for too long to be waited for.
         """
         how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(path, how, 0o666)
+        try:
+            fd = os.open(path, how, 0o666)
+        except IsADirectoryError:
+            raise durable.directory_there(path) from None
         try:
             if _lock(fd, _PATIENCE if wait else 0.0):
                 return cls(path, fd)

@@ -88,4 +88,4 @@ def save(config: Config, name: str, position: Position) -> None:
     path = file(config, name)
     temporary = path.with_name(f".{path.name}.tmp")
     durable.write(temporary, json.dumps(shape, separators=(",", ":")), sync=False)
-    temporary.rename(path)
+    durable.rename(temporary, path)

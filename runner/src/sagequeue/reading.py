@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from typing import Self
 
-from sagequeue import findings, ledger, logfile, position
+from sagequeue import durable, findings, ledger, logfile, position
 from sagequeue.config import Config
 from sagequeue.execution import Execution
 from sagequeue.ledger import Ledger, Line
@@ -54,8 +54,8 @@ class Reader:
         path = config.ledger_dir / f"{name}.jsonl"
         try:
             held = Ledger.open(path, wait=wait)
-        except FileNotFoundError:
-            config.ledger_dir.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, NotADirectoryError):
+            durable.make_directory(config.ledger_dir)
             held = Ledger.open(path, wait=wait)
         return None if held is None else cls(config, name, offset, held)
 
