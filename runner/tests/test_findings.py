@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from kinds import read_log
-from sagequeue import findings
+from sagequeue import findings, position
 from sagequeue.config import Config
 from sagequeue.reading import Reader
 from sagequeue.spool import Spool
@@ -145,6 +145,15 @@ def test_two_solutions_are_two_records(spool: Spool) -> None:
 def test_two_cases_that_print_the_same_words_are_two_findings(spool: Spool) -> None:
     record(spool, "".join(f"[t] START gidx={k} x\nFOUND a witness\n" for k in (0, 4)))
     assert [f["gidx"] for f in findings.read(spool.config)] == [0, 4]
+
+
+def test_without_start_lines_the_same_words_are_one_finding_and_are_counted_twice(
+    spool: Spool,
+) -> None:
+    record(spool, "".join(f"FOUND a witness\n[t] DONE  gidx={k} sat=True\n" for k in (0, 4)))
+    assert [f["gidx"] for f in findings.read(spool.config)] == [None]
+    at = position.load(spool.config, "demo_off0", 0)
+    assert (at.solutions, at.new, at.near) == (2, 1, [])
 
 
 def test_the_results_directory_is_made_anew_when_it_is_gone(spool: Spool) -> None:
