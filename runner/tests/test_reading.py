@@ -258,6 +258,43 @@ def test_a_log_that_was_emptied_before_the_execution_is_read_while_it_grows(log:
     live.close()
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_an_editor_copies_into_a_new_file_does_not_count_again(
+    log: Log, at_once: bool
+) -> None:
+    """As `sed -i` does: the solver writes on into the file that it has, which has no name."""
+
+    def edit() -> None:
+        copy = log.path.with_name("sedXYZ")
+        shutil.copy(log.path, copy)
+        copy.rename(log.path)
+
+    log.write(solved(0))
+    log.settle()
+    log.begin("second")
+    log.write(solved(4))
+    log.read()
+    if not at_once:
+        edit()
+        log.write(solved(8))
+        log.read()
+    else:
+        log.write(solved(8))
+        edit()
+    log.settle()
+    assert (log.found(), log.at.lost) == ([0, 4, 8], False)
+    assert (log.at.execution, log.at.solutions, log.at.new) == ("second", 2, 2)
+
+
+def test_a_solution_that_is_only_in_the_file_of_the_logs_name_counts(log: Log) -> None:
+    """A process may have opened the log by its name."""
+    log.read()
+    log.path.rename(f"{log.path}.1")
+    log.path.write_text(solved(0))
+    log.settle()
+    assert (log.found(), log.at.solutions, log.at.new) == ([0], 1, 1)
+
+
 def test_a_log_that_is_gone_has_lost_something(log: Log) -> None:
     log.write(solved(0))
     log.read()

@@ -16,6 +16,9 @@ _NEAR_LENGTH = 300
 class Output:
     """Takes lines, and keeps `at`, the position, in step with them.
 
+    `own` is whether the lines are of the log that the execution was given. They may be of another
+    file that has the log's name by now, as an editor makes it, with a copy of what was read before:
+    a solution there counts only if it is new.
     `cases` are the ledger's new lines; `known` are those that the ledger has and that are read a
     second time. `changed` is whether there is something to keep.
     """
@@ -25,7 +28,7 @@ class Output:
         self.cases: list[Line] = []
         self.known: set[tuple[str, str, str]] = set()
         self.worker = "-"
-        self.changed = False
+        self.changed, self.own = False, True
         self._pattern = solutions.Pattern(config.found_pattern) if config.found_pattern else None
 
     def lines(self, block: bytes) -> None:
@@ -60,7 +63,7 @@ class Output:
         elif (said := self._solution(shown)) is not None:
             self.close()
             at.lines, at.lines_gidx, at.lines_at = [said], at.gidx, at.byte
-            at.solutions += 1
+            at.solutions += self.own
             at.idle, at.solved, self.changed = 0, True, True
         elif at.lines and (said := solutions.detail(shown)) is not None:
             at.lines.append(said)
@@ -110,10 +113,12 @@ class Output:
         """Record the solution that was being read: nothing that follows belongs to it."""
         at = self.at
         if at.lines:
-            at.new += findings.record(
+            new = findings.record(
                 self.config, self.offset, at.lines_gidx, at.lines, worker=self.worker,
-                execution=at.execution, at=at.lines_at,
+                execution=at.execution, inode=at.inode, at=at.lines_at,
             )  # fmt: skip
+            at.new += new
+            at.solutions += new and not self.own
             at.lines, at.lines_gidx, self.changed = [], None, True
             findings.close(self.config, self.name)
 

@@ -143,6 +143,7 @@ class Reader:
             self._line_end()
             at.inode, at.byte, at.before = inode, 0, ""
             self.out.changed = True
+        self.out.own = run is None or begins is not None
         with contextlib.ExitStack() as stack:
             if log is not None and os.fstat(log).st_ino == inode:
                 fd = log
