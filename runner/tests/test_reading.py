@@ -549,6 +549,23 @@ def test_a_progress_bar_that_never_ends_its_line_is_cut(log: Log) -> None:
     assert log.found() == [3]
 
 
+def test_what_a_progress_bar_of_another_thread_was_drawn_over_is_read(log: Log) -> None:
+    """Without a buffer Python writes a line and its end apart, and the bar comes in between."""
+    bar = "\r 50%|###   | 3/6 [00:01<00:01]"
+    log.write((bar + solved(0) + solved(4)).replace("\n", f"{bar}\n"))
+    log.write(f"FOUND g=8{bar}{bar}\nFound perm: [1]{bar}\n[t] DONE  gidx=8\r\r\n")
+    log.read(over=True)
+    assert (log.found(), log.cases()) == ([0, 4, 8], [0, 4, 8])
+    assert [finding.get("perm") for finding in findings.read(log.config)] == [None, None, [1]]
+
+
+def test_a_display_that_is_drawn_again_and_again_is_one_solution_at_most(log: Log) -> None:
+    log.write("".join(f"\rFOUND g={k} so far" for k in range(1000)) + "\rready\n")
+    log.write("".join(f"\rFOUND g={k}" for k in range(1000)) + "\n")
+    log.read(over=True)
+    assert log.found() == [999]
+
+
 def test_a_solution_of_megabytes_is_kept_whole(log: Log) -> None:
     numbers = list(range(400_000))
     log.write(f"FOUND g=4\nFound perm: {numbers}\n")

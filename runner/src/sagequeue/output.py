@@ -47,10 +47,12 @@ class Output:
         self.at.byte = base + len(block)
 
     def _line(self, line: bytes) -> None:
-        before, shown = solutions.cut(solutions.text(line))
-        if solutions.solution(before) is not None or solutions.detail(before) is not None:
-            self._say(before)
-        self._say(shown)
+        hidden = solutions.overwritten(line) if b"\r" in line else []
+        for text in (*hidden, solutions.text(line)):
+            before, shown = solutions.cut(text)
+            if solutions.solution(before) is not None or solutions.detail(before) is not None:
+                self._say(before)
+            self._say(shown)
 
     def _say(self, shown: str) -> None:
         at = self.at

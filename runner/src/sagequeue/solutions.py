@@ -75,7 +75,30 @@ def text(line: bytes) -> str:
     left out. Bytes that are no UTF-8 become replacement characters; without its zero bytes, UTF-16
     is the same text as long as that is ASCII.
     """
-    shown = line.replace(b"\0", b"").rstrip(b"\r\n").rpartition(b"\r")[2]
+    return _plain(_bytes(line).rpartition(b"\r")[2])
+
+
+def overwritten(line: bytes) -> list[str]:
+    """What was drawn over in the line, as by the progress bar of another thread, and tells a thing.
+
+    Of solutions and their details that is one at most: what is drawn again and again is a display.
+    """
+    parts = _bytes(line).split(b"\r")[:-1]
+    told = [_plain(part) for part in parts if any(mark in part for mark in _MARKS)]
+    said = [shown for shown in told if solution(shown) or detail(shown)]
+    return [shown for shown in told if _event(shown) or said == [shown]]
+
+
+def _event(shown: str) -> bool:
+    _, end = cut(shown)
+    return start(end) is not None or done(end) is not None
+
+
+def _bytes(line: bytes) -> bytes:
+    return line.replace(b"\0", b"").rstrip(b"\r\n")
+
+
+def _plain(shown: bytes) -> str:
     plain = _ESCAPES.sub("", shown.decode("utf-8", errors="replace")).lstrip()
     printed = _R.fullmatch(plain)
     return re.sub(r"\\([\"\\])", r"\1", printed[1]) if printed else plain
