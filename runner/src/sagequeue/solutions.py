@@ -22,7 +22,8 @@ _ESCAPES = re.compile(
 _SOLUTION = re.compile(
     r"(?:SAT found for\b|FOUND(?=[\s:=])|Found(?=:))(?:\s*[:=])?+\s*(\S.*)", re.DOTALL
 )
-_KEYWORD = re.compile(r"(?<![^\W_])(?:SAT found for|FOUND(?=[\s:=])|Found:)")
+# Not within a word; a number may have been printed without a line end, as a counter does.
+_KEYWORD = re.compile(r"(?<![^\W\d_])(?:SAT found for|FOUND(?=[\s:=])|Found:)")
 _DETAIL = re.compile(r"(?:Found|Verified)\s+(\S.*)", re.DOTALL)
 _DETAIL_WORD = re.compile(r"(?<![^\W_])(?:Found|Verified)\s")
 _NEGATED = re.compile(r"(?i)\b(?:not|no|nothing|never|none|without)[\s:=-]*$")
@@ -47,7 +48,8 @@ _DONE = re.compile(r"\[([^]]*)\] DONE .*?\bgidx=([0-9]{1,18})\b")
 _PAIR = re.compile(r"([^=:]+)[=:](.+)", re.DOTALL)
 _WORD = re.compile(r"\b([A-Za-z_]+)=(\S+)")
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
-_NEAR = re.compile(r"(?i)\b(?:found|solutions?)\b")
+# Lower case may be another program's last word, printed without a line end.
+_NEAR = re.compile(r"(?i)\b(?:found|solutions?)\b|(?-i:[a-z]FOUND)\b")
 _NOTHING = re.compile(
     r"(?i)\b(?:not?|nothing|never|none|without|0|file|command|module|key|exception)\b"
 )
