@@ -177,6 +177,18 @@ def test_what_a_filter_keeps_in_a_block_is_written_at_a_stop_or_its_case_unconfi
     assert "unconfirmed: offset 0, gidx 0" in one.run("found").stdout
 
 
+def test_a_workload_that_empties_its_log_has_its_cases_unconfirmed(script: Script) -> None:
+    """Opening /dev/stderr anew truncates the log."""
+    one = script("echo FOUND g=1\necho working >/dev/stderr\n")
+    one.worker(1)
+    one.until_state(JobState.DONE, 0)
+    assert "FOUND" not in one.log(0)
+    (partition,) = progress.survey(one.config).partitions
+    assert values(one) == [1] or partition.unconfirmed == [(0, 0)]
+    assert not partition.covered
+    assert "nothing in all" not in one.run("found").stdout
+
+
 def test_a_log_of_gigabytes_delays_no_stop(script: Script, tmp_path: Path) -> None:
     """A worker that is told to end leaves what it did not read to whoever comes next."""
     went = fifo(tmp_path, "went")
