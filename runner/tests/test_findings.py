@@ -136,6 +136,44 @@ def test_the_same_solution_printed_again_keeps_its_first_record(spool: Spool) ->
     assert len(findings.read(spool.config)) == 1
 
 
+VALUES = {
+    "numpy": "FOUND a = [[1 2]\n [3 4]]\n",
+    "gap": "FOUND [ 1, 2,\n  3, 4 ]\n",
+    "deep": "FOUND f(\n\n[1,\n2]\n)\n",
+    "sage": "FOUND [ 1 0]\n[-1 2]\n[ 0 1]\n",
+    "detail": "FOUND x=1\nFound perm: [1,\n 2]\n",
+}
+
+
+@pytest.mark.parametrize("after", ["[t] solving on\n", "more (\n", "[t] DONE  gidx=4\n", ""])
+@pytest.mark.parametrize("text", VALUES.values(), ids=VALUES)
+def test_a_value_of_several_lines_is_kept_whole(spool: Spool, text: str, after: str) -> None:
+    lines = [line.lstrip() for line in text.splitlines()]
+    (finding,) = found(spool, text + after)
+    assert finding["lines"] == lines
+
+
+@pytest.mark.parametrize(
+    "after", ["more\n" * 300, "[t] on\n" * 300, "[t] START gidx=8 x\n", "[1]\n", ""]
+)
+def test_a_bracket_that_nothing_closes_takes_nothing_in(spool: Spool, after: str) -> None:
+    (finding,) = found(spool, "FOUND x :(\nno\n" + after)
+    assert finding["lines"] == ["FOUND x :("]
+
+
+def test_what_comes_after_a_bracket_that_nothing_closes_is_read(spool: Spool) -> None:
+    text = "FOUND x=(1\nFound perm: [1,0]\nFOUND x=2\n[t] DONE  gidx=4\n"
+    assert [f["lines"] for f in found(spool, text)] == [
+        ["FOUND x=(1", "Found perm: [1,0]"],
+        ["FOUND x=2"],
+    ]
+
+
+def test_a_details_value_of_several_lines_is_kept_whole(spool: Spool) -> None:
+    text = "FOUND x\nc some words\nFound perm: [1,\n 0]\n[t] DONE  gidx=4\n"
+    assert found(spool, text)[0]["lines"] == ["FOUND x", "Found perm: [1,", "0]"]
+
+
 def test_two_solutions_are_two_records(spool: Spool) -> None:
     other = RANK.replace("[0, 1, 2]", "[0, 1, 3]").replace("gidx=4", "gidx=8")
     assert len(set(record(spool, RANK + other))) == 2

@@ -9,6 +9,8 @@ from sagequeue.position import Position
 
 # Lines that may come between a solution and its details.
 _PATIENCE = 1000
+# Lines in which an opened bracket has to be closed.
+_MORE = 200
 _NEAR = 5
 _NEAR_LENGTH = 300
 
@@ -55,6 +57,45 @@ class Output:
             self._say(shown)
 
     def _say(self, shown: str) -> None:
+        if not (self.at.lines and self._goes_on(shown)):
+            self._take(shown)
+
+    def _goes_on(self, shown: str) -> bool:
+        """Take a line of a value that has several, as a list, an array or a matrix; whether it is.
+
+        They follow one another. If the bracket is not closed, the lines are taken as they come.
+        """
+        at = self.at
+        if at.idle:
+            return False
+        if not at.more and solutions.is_row(at.lines[-1], shown):
+            at.lines.append(shown)
+            self.changed = True
+            return True
+        if not solutions.is_open([at.lines[-1], *at.more]):
+            return False
+        if self._tells(shown) or len(at.more) >= _MORE:
+            self._give_up()
+            return False
+        at.more.append(shown)
+        if not solutions.is_open([at.lines[-1], *at.more]):
+            at.lines, at.more = at.lines + at.more, []
+        self.changed = True
+        return True
+
+    def _tells(self, shown: str) -> bool:
+        """Whether a line has a meaning of its own."""
+        begins = solutions.start(shown) is not None or solutions.done(shown) is not None
+        says = self._solution(shown) is not None or solutions.detail(shown) is not None
+        return begins or says or shown.startswith("[worker ")
+
+    def _give_up(self) -> None:
+        more, self.at.more = self.at.more, []
+        self.at.idle = 1
+        for line in more:
+            self._take(line)
+
+    def _take(self, shown: str) -> None:
         at = self.at
         if (gidx := solutions.start(shown)) is not None:
             self.close()
@@ -69,7 +110,7 @@ class Output:
             at.idle, at.solved, self.changed = 0, True, True
         elif at.lines and (said := solutions.detail(shown)) is not None:
             at.lines.append(said)
-            self.changed = True
+            at.idle, self.changed = 0, True
         elif at.lines and (shown.startswith("[") or at.idle >= _PATIENCE):
             self.close()
         else:
@@ -121,7 +162,7 @@ class Output:
             )  # fmt: skip
             at.new += new
             at.solutions += new and not self.own
-            at.lines, at.lines_gidx, self.changed = [], None, True
+            at.lines, at.more, at.lines_gidx, self.changed = [], [], None, True
             findings.close(self.config, self.name)
 
 

@@ -42,6 +42,7 @@ _DELIMITED = re.compile(
     r"|\S*[0-9]:[0-9]{2}(?:[:.,][0-9]+)*\s+(?:[AP]M\s+)?(?:[AP]M|UTC|[A-Z]{1,3}T)"
     r"|(?![^\W\d_]+\s*$)[^\s'\"`]+))\s*$"
 )
+_ROW = re.compile(r"\[([^][]{1,10000})\]$")
 _START = re.compile(r"\[[^]]*\] START .*?\bgidx=([0-9]{1,18})\b")
 _EVENTS = ("] START ", "] DONE ")
 _DONE = re.compile(r"\[([^]]*)\] DONE .*?\bgidx=([0-9]{1,18})\b")
@@ -120,6 +121,18 @@ def detail(shown: str) -> str | None:
         if _is_prefix(shown[: match.start()]) and _DETAIL.fullmatch(shown, match.start()):
             return shown[match.start() :]
     return None
+
+
+def is_open(lines: list[str]) -> bool:
+    """Whether a bracket that was opened in the lines is not closed in them."""
+    opened = sum(line.count(bracket) for line in lines for bracket in "([{")
+    return opened > sum(line.count(bracket) for line in lines for bracket in ")]}")
+
+
+def is_row(last: str, shown: str) -> bool:
+    """Whether the line is a matrix's row and the one before ends in another, of as many entries."""
+    row, before = _ROW.fullmatch(shown), _ROW.search(last)
+    return bool(row and before and len(row[1].split()) == len(before[1].split()))
 
 
 def _is_prefix(before: str) -> bool:
