@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from typing import Self
 
-from sagequeue import durable, findings, ledger, logfile, position
+from sagequeue import durable, findings, ledger, logfile, position, sources
 from sagequeue.config import Config
 from sagequeue.execution import Execution
 from sagequeue.ledger import Ledger, Line
@@ -83,9 +83,10 @@ class Reader:
         if run is not None and not over and self._is_settled(run):
             return True
         self.out.worker = run.worker if run else "-"
-        current = self._current(run)
+        current = sources.current(self.config, self.offset, self.at, run)
         done = True
-        for inode in self._sources(run, current, over=over):
+        inodes = sources.inodes(self.config, self.offset, self.at, run, current, over=over)
+        for inode in inodes:
             ended = over or inode != current
             done = done and self._follow(inode, run, current, log, over=ended, ask=interrupted)
         if done and over:
@@ -102,30 +103,6 @@ class Reader:
         if self.at.execution == run.word:
             return self.at.over
         return self.ledger.ended(run.word)
-
-    def _current(self, run: Execution | None) -> int | None:
-        """The inode of the log that the execution writes."""
-        if run is not None and run.log_inode is not None:
-            return run.log_inode
-        # An older release began it, or nothing runs. What it writes may have another name by now.
-        if run is not None and self.at.inode and self.at.execution == run.word:
-            return self.at.inode
-        if run is not None:
-            return logfile.written(self.config, self.offset, run.log_start)
-        return logfile.inode_of(self.config.log_file(self.offset))
-
-    def _sources(self, run: Execution | None, current: int | None, *, over: bool) -> list[int]:
-        """The inodes to be read, in order; the first is the one that was read last."""
-        path = logfile.inode_of(self.config.log_file(self.offset))
-        last = [current, path if over else None]
-        if self.at.inode:
-            first = [self.at.inode]
-            if run is not None and self.at.execution == run.word:
-                last = last[1:]  # it was read to its end, and another file after it
-        else:  # nothing was read yet, and there may be a log from before this release
-            beside = map(logfile.inode_of, logfile.beside(self.config, self.offset))
-            first = [inode for inode in beside if inode and inode not in (current, path)]
-        return [*dict.fromkeys(inode for inode in (*first, *last) if inode)]
 
     def _follow(
         self, inode: int, run: Execution | None, current: int | None, log: int | None, *,
