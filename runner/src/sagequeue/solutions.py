@@ -82,9 +82,10 @@ def text(line: bytes) -> str:
 
 
 def overwritten(line: bytes) -> list[str]:
-    """What was drawn over in the line, as by the progress bar of another thread, and tells a thing.
+    """What the line has before its last carriage return: solutions, details, starts and ends.
 
-    Of solutions and their details that is one at most: what is drawn again and again is a display.
+    A progress bar of another thread, say, was drawn over it. Of solutions and their details that is
+    one at most: what is drawn again and again is a display.
     """
     parts = _bytes(line).split(b"\r")[:-1]
     told = [_plain(part) for part in parts if any(mark in part for mark in _MARKS)]
