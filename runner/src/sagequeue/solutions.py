@@ -87,7 +87,8 @@ def overwritten(line: bytes) -> list[str]:
     A progress bar of another thread, say, was drawn over it. Of solutions and their details that is
     one at most: what is drawn again and again is a display.
     """
-    parts = _bytes(line).split(b"\r")[:-1]
+    body = _bytes(line)
+    parts = body.split(b"\r")[:-1] if any(mark in body for mark in _MARKS) else []
     told = [_plain(part) for part in parts if any(mark in part for mark in _MARKS)]
     said = [shown for shown in told if solution(shown) or detail(shown)]
     return [shown for shown in told if _event(shown) or said == [shown]]
