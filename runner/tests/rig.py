@@ -144,6 +144,23 @@ class Rig:
     def until_ended(self, process: subprocess.Popen[bytes]) -> int:
         return process.wait(timeout=PATIENCE)
 
+    def freeze(self, worker: subprocess.Popen[bytes], number: int = 1) -> None:
+        """Stop worker N by SIGSTOP, when it has no lock but that of its number.
+
+        It has a job's lock while it starts the solver, and the ledger's while it reads the log.
+        Stopped then, it would keep everybody from the job.
+        """
+
+        def frozen() -> bool:
+            worker.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            if locked(worker.pid) == [f"worker-{number}.lock"]:
+                return True
+            worker.send_signal(signal.SIGCONT)
+            return False
+
+        self.until(frozen, "a moment without a lock")
+
     def until_gone(self, pid: int) -> None:
         self.until(lambda: not alive(pid), f"the end of {pid}")
 
@@ -191,6 +208,16 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def locked(pid: int) -> list[str]:
+    """The names of the files on which a process has an flock."""
+    place, names = Path(f"/proc/{pid}"), []
+    for about in (place / "fdinfo").iterdir():
+        with suppress(FileNotFoundError):
+            if "\nlock:" in about.read_text():
+                names.append((place / "fd" / about.name).readlink().name)
+    return names
 
 
 def wrapper_of(solver: int) -> psutil.Process:

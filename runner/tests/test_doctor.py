@@ -436,6 +436,15 @@ def test_the_queues_directories(spool: Spool) -> None:
     found = only(queue.directories, patient)
     assert (found.level, str(spool.config.done_dir) in found.cause) == (Level.FAIL, True)
     assert found.remedy == "./bootstrap ansible-playbook ops.yml -t setup -e jobset=demo"
+    for path in (spool.config.results_dir, spool.config.ledger_dir):
+        path.rmdir()
+        path.write_text("")
+        found = only(queue.directories, patient)
+        assert found.level is Level.FAIL
+        assert found.cause == f"a file is in the place of the directory {path}"
+        assert found.remedy == f"mv {path} {path}.away"
+        path.unlink()
+        path.mkdir()
     assert look(queue.gate, patient) == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from kinds import read_log
-from sagequeue import findings
+from sagequeue import findings, position
 from sagequeue.config import Config
 from sagequeue.reading import Reader
 from sagequeue.spool import Spool
@@ -136,6 +136,44 @@ def test_the_same_solution_printed_again_keeps_its_first_record(spool: Spool) ->
     assert len(findings.read(spool.config)) == 1
 
 
+VALUES = {
+    "numpy": "FOUND a = [[1 2]\n [3 4]]\n",
+    "gap": "FOUND [ 1, 2,\n  3, 4 ]\n",
+    "deep": "FOUND f(\n\n[1,\n2]\n)\n",
+    "sage": "FOUND [ 1 0]\n[-1 2]\n[ 0 1]\n",
+    "detail": "FOUND x=1\nFound perm: [1,\n 2]\n",
+}
+
+
+@pytest.mark.parametrize("after", ["[t] solving on\n", "more (\n", "[t] DONE  gidx=4\n", ""])
+@pytest.mark.parametrize("text", VALUES.values(), ids=VALUES)
+def test_a_value_of_several_lines_is_kept_whole(spool: Spool, text: str, after: str) -> None:
+    lines = [line.lstrip() for line in text.splitlines()]
+    (finding,) = found(spool, text + after)
+    assert finding["lines"] == lines
+
+
+@pytest.mark.parametrize(
+    "after", ["more\n" * 300, "[t] on\n" * 300, "[t] START gidx=8 x\n", "[1]\n", ""]
+)
+def test_a_bracket_that_nothing_closes_takes_nothing_in(spool: Spool, after: str) -> None:
+    (finding,) = found(spool, "FOUND x :(\nno\n" + after)
+    assert finding["lines"] == ["FOUND x :("]
+
+
+def test_what_comes_after_a_bracket_that_nothing_closes_is_read(spool: Spool) -> None:
+    text = "FOUND x=(1\nFound perm: [1,0]\nFOUND x=2\n[t] DONE  gidx=4\n"
+    assert [f["lines"] for f in found(spool, text)] == [
+        ["FOUND x=(1", "Found perm: [1,0]"],
+        ["FOUND x=2"],
+    ]
+
+
+def test_a_details_value_of_several_lines_is_kept_whole(spool: Spool) -> None:
+    text = "FOUND x\nc some words\nFound perm: [1,\n 0]\n[t] DONE  gidx=4\n"
+    assert found(spool, text)[0]["lines"] == ["FOUND x", "Found perm: [1,", "0]"]
+
+
 def test_two_solutions_are_two_records(spool: Spool) -> None:
     other = RANK.replace("[0, 1, 2]", "[0, 1, 3]").replace("gidx=4", "gidx=8")
     assert len(set(record(spool, RANK + other))) == 2
@@ -147,6 +185,15 @@ def test_two_cases_that_print_the_same_words_are_two_findings(spool: Spool) -> N
     assert [f["gidx"] for f in findings.read(spool.config)] == [0, 4]
 
 
+def test_without_start_lines_the_same_words_are_one_finding_and_are_counted_twice(
+    spool: Spool,
+) -> None:
+    record(spool, "".join(f"FOUND a witness\n[t] DONE  gidx={k} sat=True\n" for k in (0, 4)))
+    assert [f["gidx"] for f in findings.read(spool.config)] == [None]
+    at = position.load(spool.config, "demo_off0", 0)
+    assert (at.solutions, at.new, at.near) == (2, 1, [])
+
+
 def test_the_results_directory_is_made_anew_when_it_is_gone(spool: Spool) -> None:
     spool.config.results_dir.rmdir()
     assert record(spool, RANK)[0].exists()
@@ -155,8 +202,48 @@ def test_the_results_directory_is_made_anew_when_it_is_gone(spool: Spool) -> Non
 def test_a_record_that_could_not_be_written_is_an_error_and_leaves_nothing(spool: Spool) -> None:
     spool.config.results_dir.rmdir()
     spool.config.results_dir.write_text("")
-    with pytest.raises(OSError, match="results"):
+    with pytest.raises(OSError, match=r"place of a directory, move it away: '.*/results'"):
         record(spool, RANK)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\0" * 400, "a link"])
+def test_a_spoilt_file_in_a_records_place_is_replaced(spool: Spool, content: bytes | str) -> None:
+    (path,) = record(spool, RANK)
+    whole = json.loads(path.read_text())
+    path.unlink()
+    path.write_bytes(content) if isinstance(content, bytes) else path.symlink_to(path.name)
+    assert record(spool, RANK + RANK) == [path]
+    assert json.loads(path.read_text())["lines"] == whole["lines"]
+
+
+@pytest.mark.parametrize("name", ["results/{record}", "results/.demo_off0.open"])
+def test_a_directory_in_a_findings_place_is_an_error_with_its_path_and_what_to_do(
+    spool: Spool, name: str
+) -> None:
+    (path,) = record(spool, RANK)
+    path.unlink()
+    there = path.parents[1] / name.format(record=path.name)
+    there.mkdir()
+    with pytest.raises(IsADirectoryError, match=f"place of a file, move it away: '{there}'"):
+        record(spool, RANK + RANK)
+    there.rmdir()
+    assert record(spool, RANK + RANK) == [path]
+
+
+@pytest.mark.parametrize("name", ["demo_off0.jsonl", "demo_off0.position", "."])
+def test_what_is_in_the_place_of_a_ledger_is_an_error_with_its_path_and_what_to_do(
+    config: Config, name: str
+) -> None:
+    there = config.ledger_dir / name
+    if name == ".":
+        config.log_dir.mkdir(parents=True)
+        there.write_text("")
+    else:
+        there.mkdir(parents=True)
+        config.log_dir.mkdir()
+    config.log_file(0).write_text(RANK)
+    with pytest.raises(OSError, match=f"move it away: '{there}'"):
+        read_log(config)
 
 
 def test_findings_are_read_by_offset_and_case(config: Config, spool: Spool) -> None:

@@ -87,7 +87,7 @@ def test_a_solver_that_ends_between_two_workers_is_done(demo: Rig, solver: Line)
 
 def test_a_solver_that_ends_as_its_worker_is_told_is_settled_once(demo: Rig, solver: Line) -> None:
     worker = demo.workers[-1]
-    worker.send_signal(signal.SIGSTOP)
+    demo.freeze(worker)
     demo.go(0)
     demo.until_gone(solver.pid)
     demo.until_free(0)

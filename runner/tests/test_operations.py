@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from kinds import Put, read_log
@@ -15,6 +16,7 @@ from sagequeue.exceptions import Busy, SagequeueError
 from sagequeue.jobs import JobState
 from sagequeue.lock_waiter import LockWaiter
 from sagequeue.owner import Lock
+from sagequeue.reading import Reader
 from sagequeue.spool import Spool
 
 PENDING, RUNNING, DONE, FAILED = JobState
@@ -334,6 +336,19 @@ def test_requeue_running_honours_a_result_that_is_there(
     assert states(spool) == {"done": [0]}
 
 
+def test_requeue_running_leaves_a_job_whose_log_somebody_reads_without_end(
+    config: Config, spool: Spool, put: Put, told: Told
+) -> None:
+    names = [put(RUNNING, offset) for offset in (0, 1)]
+    reader = Reader.open(config, names[0], 0)
+    assert reader is not None
+    with reader, mock.patch("sagequeue.ledger._PATIENCE", 0.1):
+        operations.requeue_running(config, tell=told)
+    assert told[0].startswith("demo_off0 stays in running/")
+    assert told[1:] == ["demo_off1 is pending", "requeued=1"]
+    assert states(spool) == {"running": [0], "pending": [1]}
+
+
 # Stop gate
 
 
@@ -533,3 +548,22 @@ def test_the_logs_to_be_purged_are_those_of_the_prefix_as_it_is_written(
     config.log_file(0).write_text("")
     (config.log_dir / "a1_off0.log").write_text("")
     assert operations.kept_files(config)["logs"] == [config.log_file(0)]
+
+
+def test_rotated_logs_are_purged_with_the_logs_and_other_files_beside_them_stay(
+    config: Config, spool: Spool, told: Told
+) -> None:
+    rotated = [
+        *("demo_off0.log.1", "demo_off0.log.2.gz", "demo_off0.log-20261130", "demo_off0.log-1.zst"),
+        *("demo_off1.1.log", "demo_off1-20261130.log.xz", "demo_off12.log.2026-11-30_12"),
+    ]
+    others = [
+        *("demo_off0.log.bak", "demo_off0.log~", "demo_off0.log.1.txt", "demo_off0.txt"),
+        *("demo_offline.log", "demo_off.log", "demo2_off0.log", "my_demo_off0.log", "notes.1"),
+    ]
+    for name in (config.log_file(0).name, *rotated, *others):
+        (config.log_dir / name).write_text("x")
+    (config.log_dir / "demo_off0.log.7").mkdir()
+    operations.purge(config, {"logs": operations.kept_files(config)["logs"]}, tell=told)
+    assert sorted(os.listdir(config.log_dir)) == sorted([*others, "demo_off0.log.7"])
+    assert told[-1] == "removed 8 logs"

@@ -155,6 +155,40 @@ def test_a_stopped_solvers_cases_are_unconfirmed(script: Script, tmp_path: Path)
     assert "unconfirmed: offset 0, gidx 0 to 1" in one.run("found").stdout
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_a_filter_keeps_in_a_block_is_written_at_a_stop_or_its_case_unconfirmed(
+    script: Script, tmp_path: Path, killed: bool
+) -> None:
+    went = fifo(tmp_path, "went")
+    one = script("")
+    one.configure(STATE_FILE_HOST=tmp_path / "state_off{offset}", TOTAL_CASES=3)
+    (one.home / "script").write_text(
+        f"cd {tmp_path}\nexec > >(exec sed s/x/y/) 2>&1\necho $! >filter\necho FOUND g=1\n"
+        f"echo 0 >state_off0\necho >{went}\nwhile :; do sleep 0.1; done\n"
+    )
+    worker = one.worker(1)
+    went.read_text()
+    assert "FOUND" not in one.log(0), "sed has it"
+    if killed:
+        os.kill(int((tmp_path / "filter").read_text()), signal.SIGKILL)
+    worker.send_signal(signal.SIGTERM)
+    one.until_ended(worker)
+    assert values(one) == ([] if killed else [1])
+    assert "unconfirmed: offset 0, gidx 0" in one.run("found").stdout
+
+
+def test_a_workload_that_empties_its_log_has_its_cases_unconfirmed(script: Script) -> None:
+    """Opening /dev/stderr anew truncates the log."""
+    one = script("echo FOUND g=1\necho working >/dev/stderr\n")
+    one.worker(1)
+    one.until_state(JobState.DONE, 0)
+    assert "FOUND" not in one.log(0)
+    (partition,) = progress.survey(one.config).partitions
+    assert values(one) == [1] or partition.unconfirmed == [(0, 0)]
+    assert not partition.covered
+    assert "nothing in all" not in one.run("found").stdout
+
+
 def test_a_log_of_gigabytes_delays_no_stop(script: Script, tmp_path: Path) -> None:
     """A worker that is told to end leaves what it did not read to whoever comes next."""
     went = fifo(tmp_path, "went")

@@ -212,6 +212,40 @@ def test_a_worker_that_was_stopped_does_not_read_on_for_an_execution_that_was_se
     live.close()
 
 
+@pytest.mark.parametrize("rotated", [False, True])
+def test_recovery_does_not_read_on_for_an_execution_that_was_settled_since_its_record_was_read(
+    log: Log, spool: Spool, put: Put, rotated: bool
+) -> None:
+    put(JobState.RUNNING)
+    old = log.run
+    log.write(solved(0))
+
+    def meanwhile(path: Path) -> str:
+        """The first execution is settled, and the next one begins and prints."""
+        log.settle()
+        if rotated:
+            log.path.rename(f"{log.path}.1")
+            os.close(log.out)
+            log.out = os.open(log.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        log.begin("second")
+        log.write(solved(4))
+        log.read()
+        log.write("more\n")
+        return "owner_pid_dead"
+
+    lock = spool.lock(NAME)
+    assert lock is not None
+    with (
+        lock,
+        mock.patch("sagequeue.execution.read", return_value=old),
+        mock.patch("sagequeue.recovery.orphan_reason", meanwhile),
+    ):
+        recovery.recover(spool)
+    assert (log.at.execution, log.at.solutions, log.at.over) == ("second", 1, False)
+    log.settle()
+    assert (log.found(), log.at.lost) == ([0, 4], False)
+
+
 def test_a_log_that_was_emptied_before_the_execution_is_read_while_it_grows(log: Log) -> None:
     log.write(solved(0) + "x" * 1000)
     log.settle()
@@ -222,6 +256,43 @@ def test_a_log_that_was_emptied_before_the_execution_is_read_while_it_grows(log:
     live.look(run, never)
     assert log.found() == [0, 4]
     live.close()
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_an_editor_copies_into_a_new_file_does_not_count_again(
+    log: Log, at_once: bool
+) -> None:
+    """As `sed -i` does: the solver writes on into the file that it has, which has no name."""
+
+    def edit() -> None:
+        copy = log.path.with_name("sedXYZ")
+        shutil.copy(log.path, copy)
+        copy.rename(log.path)
+
+    log.write(solved(0))
+    log.settle()
+    log.begin("second")
+    log.write(solved(4))
+    log.read()
+    if not at_once:
+        edit()
+        log.write(solved(8))
+        log.read()
+    else:
+        log.write(solved(8))
+        edit()
+    log.settle()
+    assert (log.found(), log.at.lost) == ([0, 4, 8], False)
+    assert (log.at.execution, log.at.solutions, log.at.new) == ("second", 2, 2)
+
+
+def test_a_solution_that_is_only_in_the_file_of_the_logs_name_counts(log: Log) -> None:
+    """A process may have opened the log by its name."""
+    log.read()
+    log.path.rename(f"{log.path}.1")
+    log.path.write_text(solved(0))
+    log.settle()
+    assert (log.found(), log.at.solutions, log.at.new) == ([0], 1, 1)
 
 
 def test_a_log_that_is_gone_has_lost_something(log: Log) -> None:
@@ -475,6 +546,26 @@ def test_who_reads_keeps_others_out(log: Log) -> None:
         assert Reader.open(log.config, NAME, 0, wait=False) is None
 
 
+def test_who_reads_is_not_waited_for_without_end(log: Log) -> None:
+    """It may have been stopped."""
+    with (
+        log.reader(),
+        mock.patch("sagequeue.ledger._PATIENCE", 0.1),
+        pytest.raises(TimeoutError, match=r"demo_off0\.jsonl is locked by a process"),
+    ):
+        Reader.open(log.config, NAME, 0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_the_output_of_a_program_that_writes_utf_16_is_read(log: Log, encoding: str) -> None:
+    text = (solved(0) + solved(4)).replace("[t] DONE", "Found perm: [1,0]\n[t] DONE")
+    log.write(text.replace("\n", "\r\n").encode(encoding))
+    log.write("[worker 1] done offset=0\n")
+    log.read(over=True)
+    assert (log.found(), log.cases(), log.at.near) == ([0, 4], [0, 4], [])
+    assert [finding["perm"] for finding in findings.read(log.config)] == [[1, 0]] * 2
+
+
 # Long lines and long logs
 
 
@@ -482,6 +573,23 @@ def test_a_progress_bar_that_never_ends_its_line_is_cut(log: Log) -> None:
     log.write("".join(f"\r{k}/999999 [####      ]" for k in range(100_000)) + "\r FOUND g=3\n")
     log.read()
     assert log.found() == [3]
+
+
+def test_what_a_progress_bar_of_another_thread_was_drawn_over_is_read(log: Log) -> None:
+    """Without a buffer Python writes a line and its end apart, and the bar comes in between."""
+    bar = "\r 50%|###   | 3/6 [00:01<00:01]"
+    log.write((bar + solved(0) + solved(4)).replace("\n", f"{bar}\n"))
+    log.write(f"FOUND g=8{bar}{bar}\nFound perm: [1]{bar}\n[t] DONE  gidx=8\r\r\n")
+    log.read(over=True)
+    assert (log.found(), log.cases()) == ([0, 4, 8], [0, 4, 8])
+    assert [finding.get("perm") for finding in findings.read(log.config)] == [None, None, [1]]
+
+
+def test_a_display_that_is_drawn_again_and_again_is_one_solution_at_most(log: Log) -> None:
+    log.write("".join(f"\rFOUND g={k} so far" for k in range(1000)) + "\rready\n")
+    log.write("".join(f"\rFOUND g={k}" for k in range(1000)) + "\n")
+    log.read(over=True)
+    assert log.found() == [999]
 
 
 def test_a_solution_of_megabytes_is_kept_whole(log: Log) -> None:

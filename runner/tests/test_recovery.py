@@ -4,6 +4,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 from kinds import Put
@@ -11,6 +12,7 @@ from sagequeue import execution, keyvalue, recovery
 from sagequeue.config import Config
 from sagequeue.jobs import JobState
 from sagequeue.owner import process, read_owner, try_lock, write_owner
+from sagequeue.reading import Reader
 from sagequeue.recovery import recover
 from sagequeue.spool import Spool
 
@@ -414,6 +416,20 @@ def test_recoveries_at_once_requeue_every_orphan_once(
     assert len(requeued) == 200
     assert sorted(spool.names(PENDING)) == sorted(names)
     assert spool.names(RUNNING) == []
+
+
+def test_a_job_whose_log_somebody_reads_without_end_does_not_keep_others_from_being_recovered(
+    config: Config, spool: Spool, put: Put, pass_: Recover
+) -> None:
+    names = [put(RUNNING, offset) for offset in (0, 1)]
+    reader = Reader.open(config, names[0], 0)
+    assert reader is not None
+    with reader, mock.patch("sagequeue.ledger._PATIENCE", 0.1):
+        warning, requeued = act(pass_())
+    assert (warning["action"], warning["job"]) == ("warn", names[0])
+    assert "is_locked_by_a_process" in warning["reason"]
+    assert (requeued["action"], requeued["job"]) == ("requeue_orphan", names[1])
+    assert [spool.locate(name) for name in names] == [[RUNNING], [PENDING]]
 
 
 def test_a_pass_over_a_recovered_queue_does_nothing_more(

@@ -5,6 +5,7 @@ from sagequeue import solutions
 from sagequeue.solutions import Case, Pattern
 
 PRINTED = [
+    "1234FOUND g=3",
     "SAT found for J = [0]",
     "FOUND x",
     "FOUND: x",
@@ -138,6 +139,7 @@ def test_a_case_is_told_by_its_two_lines() -> None:
         ("Solution: 4", True),
         ('{"level":"info","msg":"FOUND g=3"}', True),
         ("FOUND", True),
+        ("workingFOUND g=3", True),
         ("no solution found", False),
         ("found 0 solutions", False),
         ("FileNotFoundError: file not found", False),

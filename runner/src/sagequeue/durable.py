@@ -1,5 +1,6 @@
 """Files that are complete or not there: temporary name, fsync, rename, fsync of the directory."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -24,14 +25,39 @@ def place(path: Path, text: str) -> None:
     """The same, but its name is for good only when the caller has synced the directory."""
     temporary = path.with_name(f".{path.name}.tmp")
     write(temporary, text)
-    temporary.rename(path)
+    rename(temporary, path)
+
+
+def rename(temporary: Path, path: Path) -> None:
+    """Put a file in the place of another one, by one rename; the name is not synced yet.
+
+    IsADirectoryError with the remedy, if a directory is in its place.
+    """
+    try:
+        temporary.rename(path)
+    except IsADirectoryError:
+        raise directory_there(path) from None
+
+
+def directory_there(path: Path) -> IsADirectoryError:
+    """What to raise for a directory in the place of a file."""
+    return IsADirectoryError(
+        errno.EISDIR, "a directory is in the place of a file, move it away", str(path)
+    )
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, and those above it, where they are not there, for good."""
+    """Make a directory, and those above it, where they are not there, for good.
+
+    NotADirectoryError with the remedy, if something else is in its place.
+    """
     if not path.is_dir():
         make_directory(path.parent)
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir(exist_ok=True)
+        except FileExistsError:
+            told = "a file is in the place of a directory, move it away"
+            raise NotADirectoryError(errno.ENOTDIR, told, str(path)) from None
         sync_directory(path.parent)
 
 

@@ -4,7 +4,6 @@ What a solution is, `solutions` tells; `reading` hands them over. One that may h
 come is kept in a file whose name begins with a dot until it is complete.
 """
 
-import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -19,24 +18,23 @@ _LONGEST_RECORD = 1 << 28
 
 def record(
     config: Config, offset: int, gidx: int | None, lines: list[str], *, worker: str, execution: str,
-    at: int = 0,
+    inode: int = 0, at: int = 0,
 ) -> bool:  # fmt: skip
     """Write a solution's record, for good; whether it is new.
 
-    `at` is the byte of the log at which it begins. The same solution, printed again, keeps its
-    first record. One that is read again after a crash, from the same place, is new still.
+    `inode` is the log's, `at` the byte of it at which the solution begins. The same solution,
+    printed again, keeps its first record. One that is read again after a crash, from the same
+    place, is new still. A file in the record's place that is none (empty, or spoilt) is replaced.
     """
     words = "\n".join((str(gidx), *lines))
     digest = hashlib.sha256(words.encode("utf-8", errors="replace")).hexdigest()[:12]
     path = config.results_dir / f"{job_name(config.jobset, offset)}_{digest}.json"
-    if path.exists():
-        there = _read(path) or {}
-        return (there.get("execution"), there.get("at")) == (execution, at)
+    place = {"execution": execution, "inode": inode, "at": at}
+    if (there := _read(path)) is not None:
+        return place.items() <= there.items()
     finding = _about(config, offset, gidx, lines, worker)
     durable.make_directory(path.parent)
-    durable.replace(
-        path, json.dumps({**finding, "execution": execution, "at": at}, indent=1) + "\n"
-    )
+    durable.replace(path, json.dumps({**finding, **place}, indent=1) + "\n")
     return True
 
 
@@ -71,8 +69,11 @@ def keep_open(
 
 def close(config: Config, name: str) -> None:
     """The solution that was kept open has its record now."""
-    with contextlib.suppress(FileNotFoundError):
-        _open_file(config, name).unlink()
+    path = _open_file(config, name)
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        raise durable.directory_there(path) from None
 
 
 def read(config: Config) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,9 @@ CASE, EXECUTION = "case", "execution"
 Line = Mapping[str, Any]
 
 _CHUNK = 1 << 20
+# Seconds that whoever reads a log is waited for, and seconds between looks. A reader may be stopped
+# (SIGSTOP, a frozen control group), and nobody who settles jobs may stand with it for ever.
+_PATIENCE, _AGAIN = 20.0, 0.05
 
 
 class Ledger:
@@ -30,18 +34,25 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, *, wait: bool) -> "Ledger | None":
-        """Open and lock it, made where it is not there; None if somebody has it and not `wait`."""
+        """Open and lock it, made where it is not there; None if somebody has it and not `wait`.
+
+        TimeoutError, an OSError, if somebody has it for too long to be waited for.
+        """
         how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(path, how, 0o666)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(fd)
-            return None
+            fd = os.open(path, how, 0o666)
+        except IsADirectoryError:
+            raise durable.directory_there(path) from None
+        try:
+            if _lock(fd, _PATIENCE if wait else 0.0):
+                return cls(path, fd)
+            if wait:
+                raise TimeoutError(f"{path} is locked by a process that reads the log, or stands")
         except BaseException:
             os.close(fd)
             raise
-        return cls(path, fd)
+        os.close(fd)
+        return None
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +85,11 @@ class Ledger:
         """Its whole lines from a byte on."""
         return _parse(self._fd, start)
 
+    def ended(self, word: str) -> bool:
+        """Whether the execution of that word was settled."""
+        lines = _parse(self._fd, 0, f'"{word}"'.encode())
+        return any((line.get("kind"), line.get("execution")) == (EXECUTION, word) for line in lines)
+
 
 def read(path: Path) -> Iterator[Line]:
     """The lines of a ledger, for whoever only looks; none if there is no ledger."""
@@ -87,12 +103,29 @@ def read(path: Path) -> Iterator[Line]:
         os.close(fd)
 
 
-def _parse(fd: int, start: int) -> Iterator[Line]:
+def _lock(fd: int, seconds: float) -> bool:
+    """Lock it, within so many seconds; whether that was possible."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_AGAIN)
+        else:
+            return True
+
+
+def _parse(fd: int, start: int, mark: bytes = b"") -> Iterator[Line]:
+    """The whole lines from a byte on that have the mark in them."""
     rest = b""
     while chunk := os.pread(fd, _CHUNK, start):
         start += len(chunk)
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
+            if mark not in line:
+                continue
             with contextlib.suppress(ValueError, RecursionError):
                 parsed = json.loads(line)
                 if isinstance(parsed, dict):

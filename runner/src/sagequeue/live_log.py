@@ -6,7 +6,6 @@ from collections.abc import Callable
 from sagequeue import logfile
 from sagequeue.config import Config
 from sagequeue.execution import Execution
-from sagequeue.position import Position
 from sagequeue.reading import Reader
 
 
@@ -34,21 +33,8 @@ class LiveLog:
         reader = Reader.open(self._config, self._name, self._offset, wait=False)
         if reader is not None:
             with reader:
-                if self._is_settled(reader.at, run):
-                    return
                 if reader.read(run, self.log, over=False, interrupted=interrupted):
                     self._size = size
-
-    def _is_settled(self, at: Position, run: Execution) -> bool:
-        """Whether the execution was settled while this process was stopped.
-
-        Then its end was read, or the output of a later one, in the log as it is now.
-        """
-        if at.execution == run.word:
-            return at.over
-        assert self.log is not None, "it was opened by the first look"
-        further = at.inode == run.log_inode and at.byte > run.log_start
-        return further and logfile.known(self.log, at.byte, at.before)
 
     def close(self) -> None:
         """Let go of it."""

@@ -55,6 +55,27 @@ def beside(config: Config, offset: int) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def all_of(config: Config) -> list[Path]:
+    """The jobset's logs, with what the runner and log rotation made of them; nothing else.
+
+    Rotation adds a number or a date, before the log's last suffix or behind it, and may compress:
+    `K.log.1`, `K.log.2.gz`, `K.log-20261130`, `K-20261130.log.xz`. What a person has put there
+    under another name (`K.log.bak`) is the person's.
+    """
+    when = r"(?:[.-][0-9][0-9._-]*)?"
+    compressed = "|".join(map(re.escape, _COMPRESSED))
+    ours = re.compile(
+        rf"{re.escape(config.log_prefix)}_off[0-9]{{1,18}}{when}\.log{when}(?:{compressed})?"
+    )
+    with contextlib.suppress(FileNotFoundError), os.scandir(config.log_dir) as entries:
+        return sorted(
+            Path(entry.path)
+            for entry in entries
+            if ours.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False)
+        )
+    return []
+
+
 def copies(
     config: Config, offset: int, inode: int, at: int, before: str
 ) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,6 @@
 """What an operator does to a queue. Each verb tells what it did, one line a fact."""
 
 import contextlib
-import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from sagequeue import (
     durable,
     execution,
     jobs,
+    logfile,
     predecessor,
     queue_format,
     regular,
@@ -194,6 +194,9 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
                 except StateUnreadable as error:
                     tell(f"{name} stays in running/, with its result: {error}")
                     continue
+                except TimeoutError as error:
+                    tell(f"{name} stays in running/: {error}; try again later")
+                    continue
         where = ", ".join(spool.locate(name))
         tell(f"{name} is {where}")
         requeued += 1
@@ -335,7 +338,7 @@ def kept_files(config: Config) -> dict[str, list[Path]]:
     states = [config.state_file(k) for k in range(config.stride)]
     return {
         "state files": [path for path in states if path is not None and os.path.lexists(path)],
-        "logs": sorted(config.log_dir.glob(f"{glob.escape(config.log_prefix)}_off*.log")),
+        "logs": logfile.all_of(config),
         "results": sorted(config.results_dir.glob("*.json")),
         "ledger": sorted(config.ledger_dir.glob("*")),
     }

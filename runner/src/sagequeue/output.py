@@ -9,6 +9,8 @@ from sagequeue.position import Position
 
 # Lines that may come between a solution and its details.
 _PATIENCE = 1000
+# Lines in which an opened bracket has to be closed.
+_MORE = 200
 _NEAR = 5
 _NEAR_LENGTH = 300
 
@@ -16,6 +18,9 @@ _NEAR_LENGTH = 300
 class Output:
     """Takes lines, and keeps `at`, the position, in step with them.
 
+    `own` is whether the lines are of the log that the execution was given. They may be of another
+    file that has the log's name by now, as an editor makes it, with a copy of what was read before:
+    a solution there counts only if it is new.
     `cases` are the ledger's new lines; `known` are those that the ledger has and that are read a
     second time. `changed` is whether there is something to keep.
     """
@@ -25,7 +30,7 @@ class Output:
         self.cases: list[Line] = []
         self.known: set[tuple[str, str, str]] = set()
         self.worker = "-"
-        self.changed = False
+        self.changed, self.own = False, True
         self._pattern = solutions.Pattern(config.found_pattern) if config.found_pattern else None
 
     def lines(self, block: bytes) -> None:
@@ -44,12 +49,53 @@ class Output:
         self.at.byte = base + len(block)
 
     def _line(self, line: bytes) -> None:
-        before, shown = solutions.cut(solutions.text(line))
-        if solutions.solution(before) is not None or solutions.detail(before) is not None:
-            self._say(before)
-        self._say(shown)
+        hidden = solutions.overwritten(line) if b"\r" in line else []
+        for text in (*hidden, solutions.text(line)):
+            before, shown = solutions.cut(text)
+            if solutions.solution(before) is not None or solutions.detail(before) is not None:
+                self._say(before)
+            self._say(shown)
 
     def _say(self, shown: str) -> None:
+        if not (self.at.lines and self._goes_on(shown)):
+            self._take(shown)
+
+    def _goes_on(self, shown: str) -> bool:
+        """Take a line of a value that has several, as a list, an array or a matrix; whether it is.
+
+        They follow one another. If the bracket is not closed, the lines are taken as they come.
+        """
+        at = self.at
+        if at.idle:
+            return False
+        if not at.more and solutions.is_row(at.lines[-1], shown):
+            at.lines.append(shown)
+            self.changed = True
+            return True
+        if not solutions.is_open([at.lines[-1], *at.more]):
+            return False
+        if self._tells(shown) or len(at.more) >= _MORE:
+            self._give_up()
+            return False
+        at.more.append(shown)
+        if not solutions.is_open([at.lines[-1], *at.more]):
+            at.lines, at.more = at.lines + at.more, []
+        self.changed = True
+        return True
+
+    def _tells(self, shown: str) -> bool:
+        """Whether a line has a meaning of its own."""
+        begins = solutions.start(shown) is not None or solutions.done(shown) is not None
+        says = self._solution(shown) is not None or solutions.detail(shown) is not None
+        return begins or says or shown.startswith("[worker ")
+
+    def _give_up(self) -> None:
+        more, self.at.more = self.at.more, []
+        self.at.idle = 1
+        for line in more:
+            self._take(line)
+
+    def _take(self, shown: str) -> None:
         at = self.at
         if (gidx := solutions.start(shown)) is not None:
             self.close()
@@ -60,11 +106,11 @@ class Output:
         elif (said := self._solution(shown)) is not None:
             self.close()
             at.lines, at.lines_gidx, at.lines_at = [said], at.gidx, at.byte
-            at.solutions += 1
+            at.solutions += self.own
             at.idle, at.solved, self.changed = 0, True, True
         elif at.lines and (said := solutions.detail(shown)) is not None:
             at.lines.append(said)
-            self.changed = True
+            at.idle, self.changed = 0, True
         elif at.lines and (shown.startswith("[") or at.idle >= _PATIENCE):
             self.close()
         else:
@@ -110,11 +156,13 @@ class Output:
         """Record the solution that was being read: nothing that follows belongs to it."""
         at = self.at
         if at.lines:
-            at.new += findings.record(
+            new = findings.record(
                 self.config, self.offset, at.lines_gidx, at.lines, worker=self.worker,
-                execution=at.execution, at=at.lines_at,
+                execution=at.execution, inode=at.inode, at=at.lines_at,
             )  # fmt: skip
-            at.lines, at.lines_gidx, self.changed = [], None, True
+            at.new += new
+            at.solutions += new and not self.own
+            at.lines, at.more, at.lines_gidx, self.changed = [], [], None, True
             findings.close(self.config, self.name)
 
 

@@ -26,7 +26,8 @@ class Position:
     word of the one whose output is read, `over` whether it was settled, `lost` whether lines of it
     may have been lost. `gap` says that lines of the case at hand may have been lost. `gidx` is the
     case that was begun last, `solved` whether it printed a solution. `lines` are those of a
-    solution that may have more, which begins at byte `lines_at` in case `lines_gidx`; `idle` is
+    solution that may have more, which begins at byte `lines_at` in case `lines_gidx`; `more` are
+    those after it that belong to it if they close a bracket that it opens; `idle` is
     how many others came since. `solutions` is how many were printed in this execution, and `new`
     how many of them were new. `near` are the first few lines that look like a solution and are
     none, and `nearly` is how many there were. `ledger` is the length of the ledger that `summary`
@@ -45,6 +46,7 @@ class Position:
     solved: bool = False
     idle: int = 0
     lines: list[str] = field(default_factory=list)
+    more: list[str] = field(default_factory=list)
     lines_gidx: int | None = None
     lines_at: int = 0
     solutions: int = 0
@@ -57,7 +59,7 @@ class Position:
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "inode": int, "byte": int, "before": str, "execution": str, "over": bool, "lost": bool,
     "gap": bool, "gidx": (int, type(None)), "solved": bool, "idle": int, "lines": list,
-    "lines_gidx": (int, type(None)), "lines_at": int, "solutions": int, "new": int,
+    "more": list, "lines_gidx": (int, type(None)), "lines_at": int, "solutions": int, "new": int,
     "near": list, "nearly": int, "ledger": int,
 }  # fmt: skip
 
@@ -88,4 +90,4 @@ def save(config: Config, name: str, position: Position) -> None:
     path = file(config, name)
     temporary = path.with_name(f".{path.name}.tmp")
     durable.write(temporary, json.dumps(shape, separators=(",", ":")), sync=False)
-    temporary.rename(path)
+    durable.rename(temporary, path)

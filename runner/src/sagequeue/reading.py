@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from typing import Self
 
-from sagequeue import findings, ledger, logfile, position
+from sagequeue import durable, findings, ledger, logfile, position, sources
 from sagequeue.config import Config
 from sagequeue.execution import Execution
 from sagequeue.ledger import Ledger, Line
@@ -54,8 +54,8 @@ class Reader:
         path = config.ledger_dir / f"{name}.jsonl"
         try:
             held = Ledger.open(path, wait=wait)
-        except FileNotFoundError:
-            config.ledger_dir.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, NotADirectoryError):
+            durable.make_directory(config.ledger_dir)
             held = Ledger.open(path, wait=wait)
         return None if held is None else cls(config, name, offset, held)
 
@@ -77,43 +77,32 @@ class Reader:
         """Read on, up to the end as it is now; False when that was `interrupted`.
 
         `run` is the job's execution, None when there is none; `log` a descriptor of its log that
-        the caller kept open, if any; `over` says that nothing writes into the log any more.
+        the caller kept open, if any; `over` says that nothing writes into the log any more. Unless
+        it does, the caller may be late: of an execution that was settled nothing is read.
         """
+        if run is not None and not over and self._is_settled(run):
+            return True
         self.out.worker = run.worker if run else "-"
-        current = self._current(run)
+        current = sources.current(self.config, self.offset, self.at, run)
         done = True
-        for inode in self._sources(run, current, over=over):
+        inodes = sources.inodes(self.config, self.offset, self.at, run, current, over=over)
+        for inode in inodes:
             ended = over or inode != current
             done = done and self._follow(inode, run, current, log, over=ended, ask=interrupted)
         if done and over:
             self.out.close()
         return done
 
-    def _current(self, run: Execution | None) -> int | None:
-        """The inode of the log that the execution writes."""
-        if run is not None and run.log_inode is not None:
-            return run.log_inode
-        # An older release began it, or nothing runs. What it writes may have another name by now.
-        if run is not None and self.at.inode and self.at.execution == run.word:
-            return self.at.inode
-        if run is not None:
-            return logfile.written(self.config, self.offset, run.log_start)
-        return logfile.inode_of(self.config.log_file(self.offset))
+    def _is_settled(self, run: Execution) -> bool:
+        """Whether the execution was settled since its record was read.
 
-    def _sources(self, run: Execution | None, current: int | None, *, over: bool) -> list[int]:
-        """The inodes to be read, in order; the first is the one that was read last."""
-        path = logfile.inode_of(self.config.log_file(self.offset))
-        last = [current, path if over else None]
-        if self.at.inode:
-            first = [self.at.inode]
-            if run is not None and self.at.execution == run.word:
-                last = last[1:]  # it was read to its end, and another file after it
-        elif run is not None and run.first and path == current and self._is_untouched(run):
-            first = []  # to list a directory of 100,000 logs for each job would take hours
-        else:  # nothing was read yet, and there may be a log from before this release
-            beside = map(logfile.inode_of, logfile.beside(self.config, self.offset))
-            first = [inode for inode in beside if inode and inode not in (current, path)]
-        return [*dict.fromkeys(inode for inode in (*first, *last) if inode)]
+        Then its end was read, and what the log has more is left over, or a later execution's.
+        """
+        if not run.word:  # its record cannot be read
+            return False
+        if self.at.execution == run.word:
+            return self.at.over
+        return self.ledger.ended(run.word)
 
     def _follow(
         self, inode: int, run: Execution | None, current: int | None, log: int | None, *,
@@ -131,6 +120,7 @@ class Reader:
             self._line_end()
             at.inode, at.byte, at.before = inode, 0, ""
             self.out.changed = True
+        self.out.own = run is None or begins is not None
         with contextlib.ExitStack() as stack:
             if log is not None and os.fstat(log).st_ino == inode:
                 fd = log
@@ -154,12 +144,6 @@ class Reader:
 
     def _is_new(self, run: Execution | None) -> bool:
         return run is not None and bool(run.word) and self.at.execution != run.word
-
-    def _is_untouched(self, run: Execution) -> bool:
-        """Whether the log begins with the execution, so that nothing was renamed or truncated."""
-        with contextlib.suppress(OSError), open(self.config.log_file(self.offset), "rb") as log:
-            return run.log_start == 0 and self._starts(log.fileno(), run)
-        return False
 
     def _starts(self, fd: int, run: Execution | None) -> bool:
         return run is not None and logfile.starts(fd, run.log_start, self.offset)

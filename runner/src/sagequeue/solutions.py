@@ -22,7 +22,8 @@ _ESCAPES = re.compile(
 _SOLUTION = re.compile(
     r"(?:SAT found for\b|FOUND(?=[\s:=])|Found(?=:))(?:\s*[:=])?+\s*(\S.*)", re.DOTALL
 )
-_KEYWORD = re.compile(r"(?<![^\W_])(?:SAT found for|FOUND(?=[\s:=])|Found:)")
+# Not within a word; a number may have been printed without a line end, as a counter does.
+_KEYWORD = re.compile(r"(?<![^\W\d_])(?:SAT found for|FOUND(?=[\s:=])|Found:)")
 _DETAIL = re.compile(r"(?:Found|Verified)\s+(\S.*)", re.DOTALL)
 _DETAIL_WORD = re.compile(r"(?<![^\W_])(?:Found|Verified)\s")
 _NEGATED = re.compile(r"(?i)\b(?:not|no|nothing|never|none|without)[\s:=-]*$")
@@ -41,19 +42,22 @@ _DELIMITED = re.compile(
     r"|\S*[0-9]:[0-9]{2}(?:[:.,][0-9]+)*\s+(?:[AP]M\s+)?(?:[AP]M|UTC|[A-Z]{1,3}T)"
     r"|(?![^\W\d_]+\s*$)[^\s'\"`]+))\s*$"
 )
+_ROW = re.compile(r"\[([^][]{1,10000})\]$")
 _START = re.compile(r"\[[^]]*\] START .*?\bgidx=([0-9]{1,18})\b")
 _EVENTS = ("] START ", "] DONE ")
 _DONE = re.compile(r"\[([^]]*)\] DONE .*?\bgidx=([0-9]{1,18})\b")
 _PAIR = re.compile(r"([^=:]+)[=:](.+)", re.DOTALL)
 _WORD = re.compile(r"\b([A-Za-z_]+)=(\S+)")
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
-_NEAR = re.compile(r"(?i)\b(?:found|solutions?)\b")
+# Lower case may be another program's last word, printed without a line end.
+_NEAR = re.compile(r"(?i)\b(?:found|solutions?)\b|(?-i:[a-z]FOUND)\b")
 _NOTHING = re.compile(
     r"(?i)\b(?:not?|nothing|never|none|without|0|file|command|module|key|exception)\b"
 )
 
-# A line that has none of these bytes says nothing of all this; most lines have none.
-_MARKS = (b"START", b"DONE", b"FOUND", b"ound", b"olution", b"OLUTION")
+# A line that has none of these bytes says nothing of all this; most lines have none. In UTF-16,
+# which programs of Windows write, the words have a zero byte before or after each letter.
+_MARKS = (b"START", b"DONE", b"FOUND", b"ound", b"olution", b"OLUTION", b"\0")
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,35 @@ def text(line: bytes) -> str:
     """The line as a terminal shows it: what follows the last carriage return, without escapes.
 
     The line end, leading blanks, control characters and what R's `print` puts around a line are
-    left out. Bytes that are no UTF-8
-    become replacement characters.
+    left out. Bytes that are no UTF-8 become replacement characters; without its zero bytes, UTF-16
+    is the same text as long as that is ASCII.
     """
-    shown = line.rstrip(b"\r\n").rpartition(b"\r")[2]
+    return _plain(_bytes(line).rpartition(b"\r")[2])
+
+
+def overwritten(line: bytes) -> list[str]:
+    """What the line has before its last carriage return: solutions, details, starts and ends.
+
+    A progress bar of another thread, say, was drawn over it. Of solutions and their details that is
+    one at most: what is drawn again and again is a display.
+    """
+    body = _bytes(line)
+    parts = body.split(b"\r")[:-1] if any(mark in body for mark in _MARKS) else []
+    told = [_plain(part) for part in parts if any(mark in part for mark in _MARKS)]
+    said = [shown for shown in told if solution(shown) or detail(shown)]
+    return [shown for shown in told if _event(shown) or said == [shown]]
+
+
+def _event(shown: str) -> bool:
+    _, end = cut(shown)
+    return start(end) is not None or done(end) is not None
+
+
+def _bytes(line: bytes) -> bytes:
+    return line.replace(b"\0", b"").rstrip(b"\r\n")
+
+
+def _plain(shown: bytes) -> str:
     plain = _ESCAPES.sub("", shown.decode("utf-8", errors="replace")).lstrip()
     printed = _R.fullmatch(plain)
     return re.sub(r"\\([\"\\])", r"\1", printed[1]) if printed else plain
@@ -94,6 +123,18 @@ def detail(shown: str) -> str | None:
         if _is_prefix(shown[: match.start()]) and _DETAIL.fullmatch(shown, match.start()):
             return shown[match.start() :]
     return None
+
+
+def is_open(lines: list[str]) -> bool:
+    """Whether a bracket that was opened in the lines is not closed in them."""
+    opened = sum(line.count(bracket) for line in lines for bracket in "([{")
+    return opened > sum(line.count(bracket) for line in lines for bracket in ")]}")
+
+
+def is_row(last: str, shown: str) -> bool:
+    """Whether the line is a matrix's row and the one before ends in another, of as many entries."""
+    row, before = _ROW.fullmatch(shown), _ROW.search(last)
+    return bool(row and before and len(row[1].split()) == len(before[1].split()))
 
 
 def _is_prefix(before: str) -> bool:

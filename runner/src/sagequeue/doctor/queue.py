@@ -53,9 +53,16 @@ def directories(patient: Patient) -> Iterator[Finding]:
     spool = Spool(settings)
     beside = [settings.run_dir, settings.log_dir, settings.results_dir]
     paths = [*spool.dirs.values(), *beside]
+    places = (*paths, settings.ledger_dir)
+    wrong = [str(path) for path in places if os.path.lexists(path) and not path.is_dir()]
     missing = [str(path) for path in paths if not path.is_dir()]
     denied = [str(path) for path in paths if path.is_dir() and not os.access(path, os.W_OK)]
-    if missing:
+    if wrong:
+        yield fail(
+            f"a file is in the place of the directory {some(wrong)}",
+            f"mv {quoted(wrong[0])} {quoted(f'{wrong[0]}.away')}",
+        )
+    elif missing:
         yield fail(f"there is no {some(missing)}", patient.operation("setup"))
     elif denied:
         yield fail(

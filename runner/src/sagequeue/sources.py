@@ -1,0 +1,46 @@
+"""Which files a partition's log is in: the one that was read last, the execution's, the newest."""
+
+import contextlib
+
+from sagequeue import logfile
+from sagequeue.config import Config
+from sagequeue.execution import Execution
+from sagequeue.position import Position
+
+
+def current(config: Config, offset: int, at: Position, run: Execution | None) -> int | None:
+    """The inode of the log that the execution writes."""
+    if run is not None and run.log_inode is not None:
+        return run.log_inode
+    # An older release began it, or nothing runs. What it writes may have another name by now.
+    if run is not None and at.inode and at.execution == run.word:
+        return at.inode
+    if run is not None:
+        return logfile.written(config, offset, run.log_start)
+    return logfile.inode_of(config.log_file(offset))
+
+
+def inodes(
+    config: Config, offset: int, at: Position, run: Execution | None, current: int | None, *,
+    over: bool,
+) -> list[int]:  # fmt: skip
+    """The inodes to be read, in order; the first is the one that was read last."""
+    path = logfile.inode_of(config.log_file(offset))
+    last = [current, path if over else None]
+    if at.inode:
+        first = [at.inode]
+        if run is not None and at.execution == run.word:
+            last = last[1:]  # it was read to its end, and another file after it
+    elif run is not None and run.first and path == current and _is_untouched(config, offset, run):
+        first = []  # to list a directory of 100,000 logs for each job would take hours
+    else:  # nothing was read yet, and there may be a log from before this release
+        beside = map(logfile.inode_of, logfile.beside(config, offset))
+        first = [inode for inode in beside if inode and inode not in (current, path)]
+    return [*dict.fromkeys(inode for inode in (*first, *last) if inode)]
+
+
+def _is_untouched(config: Config, offset: int, run: Execution) -> bool:
+    """Whether the log begins with the execution, so that nothing was renamed or truncated."""
+    with contextlib.suppress(OSError), open(config.log_file(offset), "rb") as log:
+        return run.log_start == 0 and logfile.starts(log.fileno(), 0, offset)
+    return False
