@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +70,29 @@ def test_a_search_that_does_not_find_itself_is_none(
     run = wrapped.ended()
     assert (run.lacks, run.started) == ("no_search", False)
     assert not (tmp_path / "started").exists()
+
+
+FROM_THE_ENVIRONMENT = [
+    ("SHELLOPTS", "noglob"),
+    ("SHELLOPTS", "errexit"),
+    ("BASH_FUNC_grep%%", '() {\n /bin/grep --color=always "$@"\n}'),
+    ("BASH_FUNC_grep%%", "() {\n echo /proc/self/cmdline\n}"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), FROM_THE_ENVIRONMENT)
+def test_what_the_shell_takes_from_the_environment_does_not_spoil_the_search(
+    wrapped: Wrapped, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    marks = {"SAGEQUEUE_JOB": str(wrapped.lock), "here": str(wrapped.root)}
+    stray = subprocess.Popen(["sleep", "1000"], env={**os.environ, **marks})
+    try:
+        assert wrapped.run("exit 0").rc == 0
+        assert stray.poll() == -signal.SIGKILL
+    finally:
+        stray.kill()
+        stray.wait()
 
 
 LIMITED = '#!/bin/sh\nprlimit --pid $PPID --nproc=1\nexec /bin/grep "$@"\n'

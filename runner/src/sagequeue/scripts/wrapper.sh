@@ -18,6 +18,8 @@
 mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6 grace=$7
 shift 7
 exec </dev/null >&4 2>&4
+# bash takes options from SHELLOPTS in the environment, too.
+set +ef
 
 # A filter of the output, `tee` say, reads on after the leader's end. It has so many seconds to write what it read.
 patience=5
@@ -32,10 +34,13 @@ lives() {
     case ${line##*) } in [ZX]*) return 1 ;; esac
 }
 
-# Sets `pids` to the processes that have the job's mark. False if they cannot be known: grep has to find its own
-# arguments, which it reads last. Its exit status says nothing: it is 2 whenever a process ends while grep reads.
+# Sets `pids` to the processes that have the job's mark. False if they cannot be known. /proc was listed if this shell
+# is in the list, and grep has to find its own arguments, which it reads last. Its exit status says nothing: it is 2
+# whenever a process ends while grep reads. `command`, since bash takes functions from the environment.
 search() {
-    found=$(LC_ALL=C grep -lsxzF -e "SAGEQUEUE_JOB=$mark" /proc/[0-9]*/environ /proc/self/cmdline)
+    set -- /proc/[0-9]*/environ
+    case " $* " in *" /proc/$$/environ "*) ;; *) return 1 ;; esac
+    found=$(LC_ALL=C command grep -lsxzF -e "SAGEQUEUE_JOB=$mark" "$@" /proc/self/cmdline)
     pids=''
     for path in $found; do
         path=${path#/proc/}
@@ -47,7 +52,7 @@ search() {
 remaining() {
     search || { cut=1 && return 1; }
     kill -0 "-$child" 2>/dev/null || return 0
-    for path in $(LC_ALL=C grep -lsE "\\) [^ZX] [0-9]+ $child " /proc/[0-9]*/stat); do
+    for path in $(LC_ALL=C command grep -lsE "\\) [^ZX] [0-9]+ $child " /proc/[0-9]*/stat); do
         path=${path#/proc/} path=${path%/stat}
         case "$pids " in *" $path "*) ;; *) pids="$pids $path" ;; esac
     done
