@@ -85,16 +85,21 @@ escalate() {
     for pid in $pids; do [ "$pid" = "$child" ] || kill -s TERM "$pid" 2>/dev/null; done
 }
 
-# Whether the program cannot be executed for want of something that its file names: the interpreter of a script, the
-# loader of a binary. It is named in `lacking`. The status is 127 then, which a workload may exit with, too.
+# Whether the program cannot be executed, by what is wrong with it or with what its file names: the interpreter of a
+# script, the loader of a binary. `lacking` says what. The status is 127 or 126 then, which a workload may exit with, too.
 missing() {
     lacking=$1 cr=$(printf '\r')
     for _ in 1 2 3 4 5; do
-        program=$(command -v "$lacking") || {
+        program=$(command -v "$lacking") || program=''
+        case $program in '') case $lacking in */*) program=$lacking ;; esac ;; esac
+        if [ ! -e "$program" ]; then
             case $lacking in *"$cr") lacking="${lacking%?} followed by a carriage return" ;; esac
+            lacking="there is no $lacking"
             return 0
-        }
-        [ -e "$program" ] || return 1
+        elif [ -d "$program" ] || [ ! -x "$program" ]; then
+            lacking="$program is not an executable file"
+            return 0
+        fi
         line=''
         { IFS= read -r line <"$program"; } 2>/dev/null
         case $line in
@@ -112,7 +117,7 @@ missing() {
         ?ELF*)
             lacking=$(head -c 4096 <"$program" | tr '\0' '\n' |
                 LC_ALL=C grep '^/[[:alnum:]/._-]*/ld[[:alnum:]._-]*$' | head -n 1)
-            [ -n "$lacking" ] && [ ! -e "$lacking" ]
+            [ -n "$lacking" ] && [ ! -e "$lacking" ] && lacking="there is no $lacking"
             return
             ;;
         *) return 1 ;;
@@ -141,6 +146,9 @@ lacks() {
 }
 cd "$directory" || lacks no_directory "cannot enter $directory"
 [ -r "$script" ] || lacks no_script "cannot read $script"
+# Of an empty script or program every shell and Python makes a success. A full disk or a power cut leaves such files.
+[ -s "$script" ] || lacks no_script "$script is empty"
+case $1 in */*) [ ! -e "$1" ] || [ -s "$1" ] || lacks no_program "$1 is empty" ;; esac
 for program in "$1" setsid sleep ${link:+ln rm}; do
     command -v "$program" >/dev/null || lacks no_program "there is no $program"
 done
@@ -205,7 +213,7 @@ if [ -n "$link" ]; then
     kill -KILL "-$child" 2>/dev/null
     child='' told=''
     unless_stopped
-    [ "$status" -ne 127 ] || ! missing "$1" || lacks no_program "cannot execute $1: there is no $lacking"
+    case $status in 12[67]) ! missing "$1" || lacks no_program "cannot execute $1: $lacking" ;; esac
     [ "$status" -eq 0 ] || not_preparsed "$1 -preparse ended with exit status $status"
     [ -f "$link.py" ] || not_preparsed "$1 -preparse made no $link.py"
 fi
@@ -291,8 +299,11 @@ while [ -n "$pids" ]; do
     sleep 0.05
     remaining || break
 done
-[ "$status" -ne 127 ] || [ -n "$stopped" ] || ! missing "$1" || {
-    clean
-    lacks no_program "cannot execute $1: there is no $lacking"
-}
+case ${stopped:-$status} in 12[67])
+    ! missing "$1" || {
+        clean
+        lacks no_program "cannot execute $1: $lacking"
+    }
+    ;;
+esac
 report
