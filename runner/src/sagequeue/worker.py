@@ -12,6 +12,7 @@ from sagequeue import (
     backoff,
     execution,
     predecessor,
+    queue_format,
     recovery,
     runtime,
     settlement,
@@ -114,12 +115,17 @@ class Worker(Attending):
             pause = min(2 * pause, LAST_PAUSE)
 
     def run_once(self) -> Turn:
-        """Claim one job and see it through, or say why there is none to be had."""
+        """Claim one job and see it through, or say why there is none to be had.
+
+        Raises ConfigError if the queue's format is a newer one by now.
+        """
         self.reap()
         self.settle_again()
         self.gate_watch.take()  # a gate that came and went before this is of no account
         if self.config.gated:
             return Turn.GATED
+        # A newer release may have come to the queue since this worker began.
+        queue_format.check(self.config)
         if self.outage is not None:
             told, self.outage = self.outage, self.unavailable()
             if self.outage is not None:
