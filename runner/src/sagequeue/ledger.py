@@ -14,12 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from sagequeue import durable
+from sagequeue import durable, regular
 
 CASE, EXECUTION = "case", "execution"
 Line = Mapping[str, Any]
 
 _CHUNK = 1 << 20
+# A line that is longer than so many chunks is none of ours.
+_MOST_CHUNKS = 64
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Ledger:
@@ -31,9 +34,10 @@ class Ledger:
     @classmethod
     def open(cls, path: Path, *, wait: bool) -> "Ledger | None":
         """Open and lock it, made where it is not there; None if somebody has it and not `wait`."""
-        how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        how = os.O_RDWR | os.O_APPEND | os.O_CREAT | _SAFE
         fd = os.open(path, how, 0o666)
         try:
+            regular.demand(fd, path)
             fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(fd)
@@ -78,20 +82,27 @@ class Ledger:
 def read(path: Path) -> Iterator[Line]:
     """The lines of a ledger, for whoever only looks; none if there is no ledger."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | _SAFE)
     except OSError:
         return
     try:
+        if not regular.is_regular(fd):
+            return
         yield from _parse(fd, 0)
     finally:
         os.close(fd)
 
 
 def _parse(fd: int, start: int) -> Iterator[Line]:
-    rest = b""
+    parts: list[bytes] = []
     while chunk := os.pread(fd, _CHUNK, start):
         start += len(chunk)
-        *whole, rest = (rest + chunk).split(b"\n")
+        *whole, rest = chunk.split(b"\n")
+        if whole:
+            whole[0] = b"".join((*parts, whole[0]))
+            parts = []
+        # Joined when its end has come: a file that is not ours may have no line end in a gigabyte.
+        parts = [*parts[-_MOST_CHUNKS:], rest]
         for line in whole:
             with contextlib.suppress(ValueError, RecursionError):
                 parsed = json.loads(line)

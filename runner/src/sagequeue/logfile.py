@@ -7,6 +7,7 @@ log is known by its inode and by the bytes that were read of it last, never by i
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,11 +21,12 @@ KNOWN_BY = 64
 
 
 def inode_of(path: Path) -> int | None:
-    """The inode of the file of that name; None if there is none."""
+    """The inode of the regular file of that name; None if there is none."""
     try:
-        return os.stat(path, follow_symlinks=False).st_ino
+        status = os.stat(path, follow_symlinks=False)
     except OSError:
         return None
+    return status.st_ino if stat.S_ISREG(status.st_mode) else None
 
 
 def _any(fd: int) -> bool:

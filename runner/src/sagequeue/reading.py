@@ -55,7 +55,8 @@ class Reader:
         try:
             held = Ledger.open(path, wait=wait)
         except FileNotFoundError:
-            config.ledger_dir.mkdir(parents=True, exist_ok=True)
+            # Not where all of the jobset's directory is away: it may come back.
+            config.ledger_dir.mkdir(exist_ok=True)
             held = Ledger.open(path, wait=wait)
         return None if held is None else cls(config, name, offset, held)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sagequeue import backoff, durable, execution, joblog, jobs, ledger, reading
+from sagequeue import backoff, durable, execution, joblog, jobs, ledger, reading, regular, worklog
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, ReadingInterrupted, StateCorrupt, StateUnreadable
 from sagequeue.execution import Execution
@@ -45,6 +45,7 @@ def log_line(config: Config, offset: int, worker: object, word: str, **pairs: ob
     how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     fd = os.open(config.log_file(offset), how, 0o666)
     with open(fd, "r+b", buffering=0) as file:
+        regular.demand(fd, config.log_file(offset))
         # What the workload left without a line end must not swallow ours.
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
@@ -67,6 +68,7 @@ def settle(
     """
     config = spool.config
     run = lost or execution.read(spool.result_file(name))
+    worklog.make_directory(config)
     if run and run.rc is not None:
         # What is decided by it now must be decided by it again after a power cut.
         durable.sync_file(spool.result_file(name))

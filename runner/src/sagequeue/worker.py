@@ -19,7 +19,7 @@ from sagequeue import (
     vintage,
     worklog,
 )
-from sagequeue.attending import FIRST_PAUSE, LAST_PAUSE, Attending, Turn, soonest
+from sagequeue.attending import EVERYBODYS, FIRST_PAUSE, LAST_PAUSE, Attending, Turn, soonest
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -36,11 +36,6 @@ from sagequeue.spool import Spool
 from sagequeue.watch import Signals, Watch
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-# What is wrong with the machine is wrong with every job; other errors are of one job's files.
-_EVERYBODYS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK),
-)
 
 
 class Worker(Attending):
@@ -203,7 +198,7 @@ class Worker(Attending):
 
     def put_aside(self, name: str, error: OSError | StateUnreadable) -> None:
         """Leave a job whose own files are at fault; raises what is wrong with every job."""
-        if isinstance(error, OSError) and error.errno in _EVERYBODYS:
+        if isinstance(error, OSError) and error.errno in EVERYBODYS:
             raise error
         if self.told.get(name) != str(error):
             self.told[name] = str(error)

@@ -2,11 +2,20 @@
 
 import os
 
-from sagequeue import durable
+from sagequeue import durable, regular
 from sagequeue.config import Config
 
-_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MIB = 1 << 20
+
+
+def make_directory(config: Config) -> None:
+    """Make the logs' directory again if somebody put all logs away.
+
+    Not where all of the jobset's directory is away: it may come back.
+    """
+    if config.state_dir.is_dir():
+        durable.make_directory(config.log_dir)
 
 
 def begin(config: Config, offset: int) -> int:
@@ -16,7 +25,13 @@ def begin(config: Config, offset: int) -> int:
     becomes `<log>.1`, in place of an earlier one.
     """
     path = config.log_file(offset)
+    make_directory(config)
     fd = os.open(path, _APPEND, 0o666)
+    try:
+        regular.demand(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
     if 0 < config.log_limit * _MIB < os.fstat(fd).st_size:
         os.close(fd)
         os.replace(path, f"{path}.1")
@@ -24,4 +39,5 @@ def begin(config: Config, offset: int) -> int:
     if not os.fstat(fd).st_size:
         # What the workload syncs in it must be found under its name.
         durable.sync_directory(config.log_dir)
+    os.set_blocking(fd, True)  # it is the workload's standard output
     return fd
