@@ -237,6 +237,13 @@ def _count_start(config: Config, job: Job, run: Execution | None, reason: str) -
     return backoff.wait(changed.with_(NOT_STARTED=count), backoff.before_a_start(count))
 
 
+def _got_on(before: str, after: str) -> bool:
+    """Whether the state file moved on, between two of its words; back is not on."""
+    if not _GIDX.fullmatch(after):
+        return False
+    return not _GIDX.fullmatch(before) or int(after) > int(before)
+
+
 def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> Job:
     """The job with one interruption more in a row, or with none when its state file moved on.
 
@@ -250,7 +257,7 @@ def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> J
         state = state_word(config, job.offset)
     except StateUnreadable:
         return changed  # whether it got on cannot be told
-    if config.state_file_host and run.gidx and state != run.gidx:
+    if config.state_file_host and run.gidx and _got_on(run.gidx, state):
         return changed.without_waits()
     # The execution's own word: a settlement that was cut off counts once. A spoilt record has none.
     this = run.word or None
