@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,29 @@ def test_a_search_that_does_not_find_itself_is_none(
     assert not (tmp_path / "started").exists()
 
 
+FROM_THE_ENVIRONMENT = [
+    ("SHELLOPTS", "noglob"),
+    ("SHELLOPTS", "errexit"),
+    ("BASH_FUNC_grep%%", '() {\n /bin/grep --color=always "$@"\n}'),
+    ("BASH_FUNC_grep%%", "() {\n echo /proc/self/cmdline\n}"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), FROM_THE_ENVIRONMENT)
+def test_what_the_shell_takes_from_the_environment_does_not_spoil_the_search(
+    wrapped: Wrapped, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    marks = {"SAGEQUEUE_JOB": str(wrapped.lock), "here": str(wrapped.root)}
+    stray = subprocess.Popen(["sleep", "1000"], env={**os.environ, **marks})
+    try:
+        assert wrapped.run("exit 0").rc == 0
+        assert stray.poll() == -signal.SIGKILL
+    finally:
+        stray.kill()
+        stray.wait()
+
+
 LIMITED = '#!/bin/sh\nprlimit --pid $PPID --nproc=1\nexec /bin/grep "$@"\n'
 
 
@@ -128,13 +153,49 @@ def test_a_program_whose_loader_is_missing_is_the_machines_fault(
     assert (run.lacks, run.started) == ("no_program", False)
 
 
-@pytest.mark.parametrize("first_line", ["#!/bin/bash", "#!/usr/bin/env bash"])
-def test_a_workload_that_exits_with_127_by_itself_has_failed(
-    wrapped: Wrapped, tmp_path: Path, first_line: str
+NOT_EXECUTABLE = {
+    "a directory": "",
+    "not for execution": "#!{root}/plain\n",
+    "its own": "#!{root}\n",
+}
+
+
+@pytest.mark.parametrize("what", NOT_EXECUTABLE)
+def test_a_program_that_cannot_be_executed_is_the_machines_fault(
+    wrapped: Wrapped, tmp_path: Path, what: str
 ) -> None:
-    wrapped.start("x", command=[str(program(tmp_path, "sage", f"{first_line}\nexit 127\n"))])
+    (tmp_path / "plain").write_text("nobody may execute it\n")
+    sage = tmp_path / "sage"
+    if what == "a directory":
+        sage.mkdir()
+    else:
+        program(tmp_path, "sage", NOT_EXECUTABLE[what].format(root=tmp_path))
+    wrapped.start("x", command=[str(sage)])
     run = wrapped.ended()
-    assert (run.lacks, run.rc, run.started) == ("", 127, True)
+    assert (run.lacks, run.started) == ("no_program", False)
+
+
+@pytest.mark.parametrize("empty", ["sage", "script"])
+def test_an_empty_program_or_script_is_not_started(
+    wrapped: Wrapped, tmp_path: Path, empty: str
+) -> None:
+    """A shell and Python would make a success of it, and so of a partition that was not solved."""
+    sage = program(tmp_path, "sage", "" if empty == "sage" else "#!/bin/sh\nexit 0\n")
+    wrapped.start("" if empty == "script" else "x", command=[str(sage)])
+    run = wrapped.ended()
+    assert (run.lacks, run.started) == (f"no_{'program' if empty == 'sage' else empty}", False)
+    assert wrapped.lines[-1].endswith(" is empty")
+
+
+@pytest.mark.parametrize("first_line", ["#!/bin/bash", "#!/usr/bin/env bash"])
+@pytest.mark.parametrize("status", [126, 127])
+def test_a_workload_that_exits_with_such_a_status_by_itself_has_failed(
+    wrapped: Wrapped, tmp_path: Path, first_line: str, status: int
+) -> None:
+    sage = program(tmp_path, "sage", f"{first_line}\nexit {status}\n")
+    wrapped.start("x", command=[str(sage)])
+    run = wrapped.ended()
+    assert (run.lacks, run.rc, run.started) == ("", status, True)
 
 
 def test_an_ender_that_cannot_search_does_not_say_that_nothing_is_left(
@@ -172,3 +233,20 @@ def test_a_dangling_interpreter_costs_no_attempt(demo: Rig) -> None:
     sage.write_text('#!/bin/sh\nexec python3 "$@"\n')
     demo.until_state(JobState.DONE, *range(4))
     assert not {"ATTEMPTS", "INTERRUPTS"} & demo.job(0).keys()
+
+
+def test_a_script_that_is_empty_for_a_while_makes_no_job_done(demo: Rig) -> None:
+    """With no state file, only the exit status tells whether a partition was solved."""
+    known = {key: demo.settings[key] for key in ("SCRIPT", "STATE_FILE_HOST", "TOTAL_CASES")}
+    script = demo.root / "emptied.py"
+    script.touch()
+    demo.configure(SCRIPT=script, STATE_FILE_HOST=None, TOTAL_CASES=None)
+    demo.worker(1)
+    demo.until(lambda: demo.said(1).count("interrupted -> pending no_script") > 1, "the lack")
+    assert not demo.spool.names(JobState.DONE)
+    filled = demo.root / "filled.py"
+    filled.write_bytes(Path(str(known["SCRIPT"])).read_bytes())
+    filled.rename(script)
+    demo.until_state(JobState.DONE, *range(4))
+    assert not {"ATTEMPTS", "INTERRUPTS"} & demo.job(0).keys()
+    demo.configure(**known)

@@ -1,4 +1,4 @@
-"""Workers that live while a real process manager is gone, or has lost its socket."""
+"""Workers that live while a real process manager is gone, is stopped or has lost its socket."""
 
 import json
 import os
@@ -42,10 +42,13 @@ def manager(demo: Embedded, typed: Type) -> psutil.Process:
 
 
 def lose(demo: Embedded, manager: psutil.Process, how: str) -> None:
-    """The process manager is killed, or a cleaner removes its socket."""
+    """The process manager is killed or stopped, or a cleaner removes its socket."""
     if how == "killed":
         manager.kill()
         demo.until_gone(manager.pid)
+    elif how == "stopped":
+        manager.suspend()
+        demo.until(lambda: manager.status() == psutil.STATUS_STOPPED, "its stop")
     else:
         (demo.state_dir / "socket").unlink()
 
@@ -56,7 +59,7 @@ def managers(demo: Embedded) -> list[int]:
     return [p.pid for p in there if settings in (p.info["cmdline"] or ()) and alive(p.pid)]
 
 
-LOST = pytest.mark.parametrize("how", ["killed", "without a socket"])
+LOST = pytest.mark.parametrize("how", ["killed", "stopped", "without a socket"])
 
 
 @LOST
@@ -132,12 +135,13 @@ def test_restart_puts_new_workers_in_their_places_and_disturbs_no_solver(
     assert typed("start").startswith("demo: everything runs already")
 
 
+@pytest.mark.parametrize("how", ["stopped", "without a socket"])
 def test_a_lost_manager_without_workers_is_told_and_replaced(
-    demo: Embedded, typed: Type, manager: psutil.Process
+    demo: Embedded, typed: Type, manager: psutil.Process, how: str
 ) -> None:
     typed("stop")
-    lose(demo, manager, "without a socket")
-    assert f"(process {manager.pid}) runs and does not answer" in typed("start", status=1)
+    lose(demo, manager, how)
+    assert f"(process {manager.pid}) does not answer" in typed("start", status=1)
     typed("restart")
     assert not alive(manager.pid)
     demo.until(lambda: len(outsiders.living(demo.config)) == 2, "workers")

@@ -16,7 +16,8 @@ ACTING = [
     *(("enqueue",), ("retry-failed",), ("requeue-running",), ("request-stop",), ("clear-stop",)),
     *(("purge", "--yes"), ("recover",), ("worker", "1")),
 ]
-LOOKING = [("progress",), ("explain", "0"), ("found",), ("status",), ("logs",), ("config",)]
+SERVICE = [("start",), ("stop",), ("restart",), ("disable",)]
+LOOKING = [("progress",), ("explain", "0"), ("found",), ("status",), ("diag",), ("found", "--json")]
 
 
 def test_whoever_makes_the_queue_notes_its_format(config: Config) -> None:
@@ -36,7 +37,7 @@ def test_a_queue_of_an_older_release_gets_the_number_and_keeps_its_jobs(demo: Ri
     assert path.read_text() == "2\n"
 
 
-@pytest.mark.parametrize("verb", ACTING, ids=" ".join)
+@pytest.mark.parametrize("verb", [*ACTING, *SERVICE], ids=" ".join)
 def test_what_acts_refuses_a_newer_format(demo: Rig, verb: tuple[str, ...]) -> None:
     path = queue_format.file(demo.config)
     path.write_text("3\n")
@@ -51,11 +52,26 @@ def test_what_acts_refuses_a_newer_format(demo: Rig, verb: tuple[str, ...]) -> N
 
 
 @pytest.mark.parametrize("verb", LOOKING, ids=" ".join)
-def test_what_looks_may_look_at_a_newer_format(demo: Rig, verb: tuple[str, ...]) -> None:
+def test_what_looks_says_so_and_shows_what_it_can(demo: Rig, verb: tuple[str, ...]) -> None:
+    shown = demo.run(*verb).stdout
     queue_format.file(demo.config).write_text("3\n")
-    done = demo.run(*verb, check=False)
-    assert "FORMAT" not in done.stderr
-    assert done.returncode == 0
+    done = demo.run(*verb)
+    assert "what follows may be wrong" in done.stderr
+    assert "FORMAT says 3: a newer release of sagequeue wrote this queue" in done.stderr
+    assert len(done.stdout.splitlines()) == len(shown.splitlines())
+
+
+def test_a_worker_sees_its_job_through_and_ends_when_a_newer_release_comes(demo: Rig) -> None:
+    path = queue_format.file(demo.config)
+    demo.orders(0, wait_at=4)
+    worker = demo.worker(1)
+    demo.until_event("waiting", 0)
+    path.write_text("3\n")
+    demo.go(0)
+    assert demo.until_ended(worker) == EXIT_CONFIG
+    assert demo.where(0) == [JobState.DONE]
+    assert [demo.where(offset) for offset in (1, 2, 3)] == 3 * [[JobState.PENDING]]
+    assert "FORMAT says 3" in demo.said(1)
 
 
 @pytest.mark.parametrize("text", ["x\n", "0\n", "-1\n", "2\n3\n", "9" * 400 + "\n"])

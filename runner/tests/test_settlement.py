@@ -195,6 +195,23 @@ def test_a_case_done_between_interruptions_sets_their_count_back(run: Run, spool
     assert run("PID=1\n").state is FAILED
 
 
+@pytest.mark.parametrize("left", [["8", "4", "0", None, None], ["nonsense"] * 5])
+def test_a_state_file_that_goes_back_or_is_spoilt_is_no_progress(
+    run: Run, spool: Spool, left: list[str | None]
+) -> None:
+    """What each execution starts at is 4 more than what it leaves, or the first case."""
+    states = []
+    for text in left:
+        path = spool.config.state_file(0)
+        assert path is not None
+        path.unlink(missing_ok=True)
+        if text is not None:
+            state_file(spool.config, f"{text}\n")
+        at = str(int(text) + 4) if text and text.isdigit() else "0"
+        states.append(run("PID=1\n", at=at).state)
+    assert states == [PENDING] * 4 + [FAILED]
+
+
 def test_a_failure_between_interruptions_ends_their_row(run: Run, spool: Spool) -> None:
     state_file(spool.config, "0\n")
     for _ in range(4):

@@ -1,6 +1,7 @@
 """What a worker does while its solver works, and when that has ended: wait, note, end, settle."""
 
 import contextlib
+import errno
 import functools
 import os
 import sys
@@ -11,7 +12,7 @@ from enum import Enum, auto
 
 from sagequeue import execution, owner, recovery, retry, runtime, settlement
 from sagequeue.config import Config
-from sagequeue.exceptions import IllegalEdge, StateUnreadable
+from sagequeue.exceptions import IllegalEdge, ReadingInterrupted, StateUnreadable
 from sagequeue.execution import UNKNOWN, Execution
 from sagequeue.jobs import JobState, printable
 from sagequeue.later import Later
@@ -22,6 +23,11 @@ from sagequeue.runtime import Runtime
 from sagequeue.spool import Spool
 from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
 
+# What is wrong with the machine is wrong with every job; other errors are of one job's files.
+EVERYBODYS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK),
+)
 # Seconds before what went wrong is tried again; doubled each time.
 FIRST_PAUSE, LAST_PAUSE = 0.005, 10.0
 # Seconds between looks into the log of the solver at work.
@@ -54,9 +60,10 @@ class Attending:
     outage: str | None
 
     def __init__(self) -> None:
-        # Running jobs whose result waits for a state file that cannot be read, and the seconds
-        # after which each is tried again.
+        # Running jobs that cannot be settled for want of one of their files, and the seconds after
+        # which each is tried again; of those whose record is lost, what is known of the execution.
         self.unsettled, self.pauses = Later(), dict[str, float]()
+        self.lost: dict[str, Execution] = {}
 
     def say(self, text: str) -> None:
         """A line for whoever runs the worker."""
@@ -132,6 +139,7 @@ class Attending:
     def _attend(self, name: str, word: str | None, live: LiveLog) -> Turn:
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
         self.pauses.pop(name, None)
+        self.lost.pop(name, None)
         gate, noted = self.config.stop_file_host, False
         known, ended = UNKNOWN, False
         # What goes wrong in this block must not leave the lock with this process for ever.
@@ -176,7 +184,8 @@ class Attending:
         file names this process.
         """
         if not self.spool.lies(JobState.RUNNING, name):
-            return True
+            # Nor is it where all of running/ is away for a while.
+            return self.spool.dirs[JobState.RUNNING].is_dir()
         if run is None or run is UNKNOWN:
             return False
         return not owner.is_mine(self.spool.owner_file(name))
@@ -199,6 +208,7 @@ class Attending:
         `lost` is what is known of an execution whose record is lost, `log` a descriptor of its log.
         """
         if not self.spool.lies(JobState.RUNNING, name):
+            os.stat(self.spool.dirs[JobState.RUNNING])  # or nothing is known
             return Turn.GO_ON  # recovery was quicker
         try:
             settled = settlement.settle(
@@ -208,14 +218,19 @@ class Attending:
             # Somebody copied files. Without an owner recovery tells of it until it is mended.
             self.spool.owner_file(name).unlink(missing_ok=True)
             raise
-        except StateUnreadable as error:
+        except (OSError, StateUnreadable) as error:
+            if isinstance(error, ReadingInterrupted) or getattr(error, "errno", 0) in EVERYBODYS:
+                raise
             if name not in self.pauses:
                 self.say(f"{name} stays in running/, with its result: {error}; trying again")
+            if lost is not None:
+                self.lost[name] = lost
             seconds = self.pauses.setdefault(name, FIRST_PAUSE)
             self.unsettled.put(name, seconds)
             self.pauses[name] = min(2 * seconds, LAST_PAUSE)
             return Turn.GO_ON
         self.pauses.pop(name, None)
+        self.lost.pop(name, None)
         self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
         if settled.state is JobState.FAILED and retry.at_once(settled.reason):
             recovery.failed(self.spool, lock, name)
@@ -240,7 +255,7 @@ class Attending:
         return over
 
     def settle_again(self) -> None:
-        """Try again to settle the jobs whose state files could not be read."""
+        """Try again to settle the jobs that could not be, for want of one of their files."""
         for name in self.unsettled.take():
             if (lock := self.spool.lock(name)) is None:
                 # Recovery is at it, or it is solved anew.
@@ -248,8 +263,9 @@ class Attending:
                     self.unsettled.put(name, LAST_PAUSE)
                 continue
             with lock:
-                if (run := execution.read(self.spool.result_file(name))) and run.rc is not None:
-                    self.settle(lock, name)
+                run = execution.read(self.spool.result_file(name))
+                if (run and run.rc is not None) or owner.is_mine(self.spool.owner_file(name)):
+                    self.settle(lock, name, self.lost.get(name))
 
     def wait_for_gate(self) -> None:
         """Return when the stop gate is gone, when a job is to be settled, or at a signal."""

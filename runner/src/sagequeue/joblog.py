@@ -17,7 +17,7 @@ def last_words(log: Path) -> str:
     It is one line that is harmless to a terminal; empty if there is none.
     """
     try:
-        with open(log, "rb") as file:
+        with open(os.open(log, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _END))
             lines = file.read(_END).decode("utf-8", errors="replace").splitlines()
     except OSError:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from sagequeue import durable
+from sagequeue import durable, regular
 
 CASE, EXECUTION = "case", "execution"
 Line = Mapping[str, Any]
@@ -24,6 +24,9 @@ _CHUNK = 1 << 20
 # Seconds that whoever reads a log is waited for, and seconds between looks. A reader may be stopped
 # (SIGSTOP, a frozen control group), and nobody who settles jobs may stand with it for ever.
 _PATIENCE, _AGAIN = 20.0, 0.05
+# A line that is longer than so many chunks is none of ours.
+_MOST_CHUNKS = 64
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Ledger:
@@ -38,12 +41,13 @@ class Ledger:
 
         TimeoutError, an OSError, if somebody has it for too long to be waited for.
         """
-        how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        how = os.O_RDWR | os.O_APPEND | os.O_CREAT | _SAFE
         try:
             fd = os.open(path, how, 0o666)
         except IsADirectoryError:
             raise durable.directory_there(path) from None
         try:
+            regular.demand(fd, path)
             if _lock(fd, _PATIENCE if wait else 0.0):
                 return cls(path, fd)
             if wait:
@@ -94,10 +98,12 @@ class Ledger:
 def read(path: Path) -> Iterator[Line]:
     """The lines of a ledger, for whoever only looks; none if there is no ledger."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | _SAFE)
     except OSError:
         return
     try:
+        if not regular.is_regular(fd):
+            return
         yield from _parse(fd, 0)
     finally:
         os.close(fd)
@@ -119,10 +125,15 @@ def _lock(fd: int, seconds: float) -> bool:
 
 def _parse(fd: int, start: int, mark: bytes = b"") -> Iterator[Line]:
     """The whole lines from a byte on that have the mark in them."""
-    rest = b""
+    parts: list[bytes] = []
     while chunk := os.pread(fd, _CHUNK, start):
         start += len(chunk)
-        *whole, rest = (rest + chunk).split(b"\n")
+        *whole, rest = chunk.split(b"\n")
+        if whole:
+            whole[0] = b"".join((*parts, whole[0]))
+            parts = []
+        # Joined when its end has come: a file that is not ours may have no line end in a gigabyte.
+        parts = [*parts[-_MOST_CHUNKS:], rest]
         for line in whole:
             if mark not in line:
                 continue

@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,11 +22,12 @@ KNOWN_BY = 64
 
 
 def inode_of(path: Path) -> int | None:
-    """The inode of the file of that name; None if there is none."""
+    """The inode of the regular file of that name; None if there is none."""
     try:
-        return os.stat(path, follow_symlinks=False).st_ino
+        status = os.stat(path, follow_symlinks=False)
     except OSError:
         return None
+    return status.st_ino if stat.S_ISREG(status.st_mode) else None
 
 
 def _any(fd: int) -> bool:

@@ -1,9 +1,13 @@
-"""A process manager that runs and cannot be asked, since a cleaner of /tmp removed its socket."""
+"""A process manager that runs and cannot be asked.
+
+A cleaner of /tmp removed its socket, or it was stopped (SIGSTOP) or hangs.
+"""
 
 import configparser
 import os
 import re
 import socket
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -13,20 +17,51 @@ import psutil
 _LOCK = re.compile(r"worker-[0-9]+[.]lock")
 
 
+# Seconds in which a manager that can be asked answers, on a busy machine, too; and between two
+# looks whether it is stopped.
+_PATIENCE, _LOOK = 15.0, 0.5
+
+
 def find(settings: Path) -> list[psutil.Process]:
-    """The living supervisords with that settings file, if their socket takes no connection."""
-    return [] if _answers(settings) else [p for p in psutil.process_iter() if _runs(p, settings)]
+    """The living supervisords with that settings file, if nobody answers at their socket."""
+    return [] if answers(settings) else _all(settings)
 
 
-def _answers(settings: Path) -> bool:
+def answers(settings: Path) -> bool:
+    """Whether a manager answers at the socket of that settings file, in 15 s if it is busy."""
     told = configparser.ConfigParser(interpolation=None)
     try:
         told.read(settings, encoding="utf-8")
         with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(_LOOK)
+            # The kernel takes a connection for a stopped process, too.
             client.connect(told["unix_http_server"]["file"])
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return _comes(client, settings)
     except (configparser.Error, KeyError, OSError, UnicodeError):
         return False
-    return True
+
+
+def _comes(client: socket.socket, settings: Path) -> bool:
+    """Whether an answer comes, from a manager that is not stopped."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            return bool(client.recv(1))
+        except TimeoutError:
+            if any(_is_stopped(manager) for manager in _all(settings)):
+                return False
+    return False
+
+
+def _all(settings: Path) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _runs(process, settings)]
+
+
+def _is_stopped(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    return False
 
 
 def _runs(process: psutil.Process, settings: Path) -> bool:

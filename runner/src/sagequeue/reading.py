@@ -55,6 +55,9 @@ class Reader:
         try:
             held = Ledger.open(path, wait=wait)
         except (FileNotFoundError, NotADirectoryError):
+            # Not where all of the jobset's directory is away: it may come back.
+            if not config.ledger_dir.parent.is_dir():
+                raise
             durable.make_directory(config.ledger_dir)
             held = Ledger.open(path, wait=wait)
         return None if held is None else cls(config, name, offset, held)

@@ -30,9 +30,18 @@ def read(path: str | Path, most: int) -> bytes:
             raise NoRegularFile(error.errno, "it is not a regular file", str(path)) from None
         raise
     try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise NoRegularFile(errno.EINVAL, "it is not a regular file", str(path))
-        return os.read(fd, min(most, status.st_size))
+        demand(fd, path)
+        return os.read(fd, min(most, os.fstat(fd).st_size))
     finally:
         os.close(fd)
+
+
+def is_regular(fd: int) -> bool:
+    """Whether a descriptor is a regular file's."""
+    return stat.S_ISREG(os.fstat(fd).st_mode)
+
+
+def demand(fd: int, path: str | Path) -> None:
+    """Raise NoRegularFile, naming `path`, if the descriptor is not a regular file's."""
+    if not is_regular(fd):
+        raise NoRegularFile(errno.EINVAL, "it is not a regular file", str(path))

@@ -177,7 +177,7 @@ class Local:
                 f"SCRIPT {config.script!r} is not a file on this host; put it there, or run "
                 f"`ansible-playbook site.yml -e jobset={config.jobset}` again"
             )
-        if not os.access(config.sage_bin, os.X_OK):
+        if not os.path.isfile(config.sage_bin) or not os.access(config.sage_bin, os.X_OK):
             raise ConfigError(
                 f"SAGE_BIN {config.sage_bin!r} is not a program on this host; run "
                 f"`ansible-playbook site.yml -e jobset={config.jobset}` again"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sagequeue import backoff, durable, execution, joblog, jobs, ledger, reading
+from sagequeue import backoff, durable, execution, joblog, jobs, ledger, reading, regular, worklog
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, ReadingInterrupted, StateCorrupt, StateUnreadable
 from sagequeue.execution import Execution
@@ -45,6 +45,7 @@ def log_line(config: Config, offset: int, worker: object, word: str, **pairs: ob
     how = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     fd = os.open(config.log_file(offset), how, 0o666)
     with open(fd, "r+b", buffering=0) as file:
+        regular.demand(fd, config.log_file(offset))
         # What the workload left without a line end must not swallow ours.
         size = os.fstat(fd).st_size
         if size and os.pread(fd, 1, size - 1) != b"\n":
@@ -67,6 +68,7 @@ def settle(
     """
     config = spool.config
     run = lost or execution.read(spool.result_file(name))
+    worklog.make_directory(config)
     if run and run.rc is not None:
         # What is decided by it now must be decided by it again after a power cut.
         durable.sync_file(spool.result_file(name))
@@ -235,6 +237,13 @@ def _count_start(config: Config, job: Job, run: Execution | None, reason: str) -
     return backoff.wait(changed.with_(NOT_STARTED=count), backoff.before_a_start(count))
 
 
+def _got_on(before: str, after: str) -> bool:
+    """Whether the state file moved on, between two of its words; back is not on."""
+    if not _GIDX.fullmatch(after):
+        return False
+    return not _GIDX.fullmatch(before) or int(after) > int(before)
+
+
 def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> Job:
     """The job with one interruption more in a row, or with none when its state file moved on.
 
@@ -248,7 +257,7 @@ def _count_interrupt(config: Config, job: Job, run: Execution, reason: str) -> J
         state = state_word(config, job.offset)
     except StateUnreadable:
         return changed  # whether it got on cannot be told
-    if config.state_file_host and run.gidx and state != run.gidx:
+    if config.state_file_host and run.gidx and _got_on(run.gidx, state):
         return changed.without_waits()
     # The execution's own word: a settlement that was cut off counts once. A spoilt record has none.
     this = run.word or None

@@ -165,8 +165,9 @@ class Supervisor:
     def _refuse_beside_a_lost_one(self) -> None:
         if lost := lost_manager.find(self._settings):
             raise SagequeueError(
-                f"the process manager (process {lost[0].pid}) runs and does not answer: its socket "
-                f"is gone. {typed(self.config, 'restart')} replaces it, and solvers work on"
+                f"the process manager (process {lost[0].pid}) does not answer: its socket is gone, "
+                f"or it is stopped. {typed(self.config, 'restart')} replaces it, and solvers work "
+                "on"
             )
 
     def _end_lost_manager(self) -> None:

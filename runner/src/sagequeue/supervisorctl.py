@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sagequeue import lost_manager
 from sagequeue.commands import play
 from sagequeue.config import Config
 from sagequeue.exceptions import SagequeueError
@@ -59,6 +60,8 @@ class Supervisorctl:
 
     def status(self) -> dict[str, tuple[str, int | None]] | None:
         """State and process of recovery and of the jobset's workers; None: no manager answers."""
+        if not lost_manager.answers(self.settings):
+            return None  # supervisorctl would wait for ever for one that is stopped
         answer = self._call("status")
         if answer.returncode not in _ANSWERED:
             return None

@@ -13,13 +13,14 @@ from sagequeue import (
     durable,
     execution,
     predecessor,
+    queue_format,
     recovery,
     runtime,
     settlement,
     vintage,
     worklog,
 )
-from sagequeue.attending import FIRST_PAUSE, LAST_PAUSE, Attending, Turn, soonest
+from sagequeue.attending import EVERYBODYS, FIRST_PAUSE, LAST_PAUSE, Attending, Turn, soonest
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -36,11 +37,6 @@ from sagequeue.spool import Spool
 from sagequeue.watch import Signals, Watch
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-# What is wrong with the machine is wrong with every job; other errors are of one job's files.
-_EVERYBODYS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK),
-)
 
 
 class Worker(Attending):
@@ -115,12 +111,17 @@ class Worker(Attending):
             pause = min(2 * pause, LAST_PAUSE)
 
     def run_once(self) -> Turn:
-        """Claim one job and see it through, or say why there is none to be had."""
+        """Claim one job and see it through, or say why there is none to be had.
+
+        Raises ConfigError if the queue's format is a newer one by now.
+        """
         self.reap()
         self.settle_again()
         self.gate_watch.take()  # a gate that came and went before this is of no account
         if self.config.gated:
             return Turn.GATED
+        # A newer release may have come to the queue since this worker began.
+        queue_format.check(self.config)
         if self.outage is not None:
             told, self.outage = self.outage, self.unavailable()
             if self.outage is not None:
@@ -204,7 +205,7 @@ class Worker(Attending):
 
     def put_aside(self, name: str, error: OSError | StateUnreadable) -> None:
         """Leave a job whose own files are at fault; raises what is wrong with every job."""
-        if isinstance(error, OSError) and error.errno in _EVERYBODYS:
+        if isinstance(error, OSError) and error.errno in EVERYBODYS:
             raise error
         if self.told.get(name) != str(error):
             self.told[name] = str(error)

@@ -7,13 +7,17 @@
 # result. When it is dead or stopped, the workload is ended all the same: TERM to its first process,
 # TERM to the rest after PATIENCE seconds. KILL, for all that is left, after GRACE seconds more.
 variable=$1 wrapper=$2 grace=$3
+# As in wrapper.sh.
+set +ef
 
 # As in wrapper.sh, which gives helpers so many seconds before they get TERM.
 patience=5
 
 # Sets `pids` to the processes of the execution. False if they cannot be known, as in wrapper.sh.
 search() {
-    found=$(LC_ALL=C grep -lsxzF -e "$variable" /proc/[0-9]*/environ /proc/self/cmdline)
+    set -- /proc/[0-9]*/environ
+    case " $* " in *" /proc/$$/environ "*) ;; *) return 1 ;; esac
+    found=$(LC_ALL=C command grep -lsxzF -e "$variable" "$@" /proc/self/cmdline)
     pids=''
     for path in $found; do
         path=${path#/proc/}

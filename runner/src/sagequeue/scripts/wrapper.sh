@@ -18,6 +18,8 @@
 mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6 grace=$7
 shift 7
 exec </dev/null >&4 2>&4
+# bash takes options from SHELLOPTS in the environment, too.
+set +ef
 
 # A filter of the output, `tee` say, reads on after the leader's end. It has so many seconds to write what it read.
 patience=5
@@ -36,10 +38,13 @@ lives() {
     case ${line##*) } in [ZX]*) return 1 ;; esac
 }
 
-# Sets `pids` to the processes that have the job's mark. False if they cannot be known: grep has to find its own
-# arguments, which it reads last. Its exit status says nothing: it is 2 whenever a process ends while grep reads.
+# Sets `pids` to the processes that have the job's mark. False if they cannot be known. /proc was listed if this shell
+# is in the list, and grep has to find its own arguments, which it reads last. Its exit status says nothing: it is 2
+# whenever a process ends while grep reads. `command`, since bash takes functions from the environment.
 search() {
-    found=$(LC_ALL=C grep -lsxzF -e "SAGEQUEUE_JOB=$mark" /proc/[0-9]*/environ /proc/self/cmdline)
+    set -- /proc/[0-9]*/environ
+    case " $* " in *" /proc/$$/environ "*) ;; *) return 1 ;; esac
+    found=$(LC_ALL=C command grep -lsxzF -e "SAGEQUEUE_JOB=$mark" "$@" /proc/self/cmdline)
     pids=''
     for path in $found; do
         path=${path#/proc/}
@@ -51,7 +56,7 @@ search() {
 remaining() {
     search || { cut=1 && return 1; }
     kill -0 "-$child" 2>/dev/null || return 0
-    for path in $(LC_ALL=C grep -lsE "\\) [^ZX] [0-9]+ $child " /proc/[0-9]*/stat); do
+    for path in $(LC_ALL=C command grep -lsE "\\) [^ZX] [0-9]+ $child " /proc/[0-9]*/stat); do
         path=${path#/proc/} path=${path%/stat}
         case "$pids " in *" $path "*) ;; *) pids="$pids $path" ;; esac
     done
@@ -99,16 +104,21 @@ escalate() {
     for pid in $pids; do [ "$pid" = "$child" ] || kill -s TERM "$pid" 2>/dev/null; done
 }
 
-# Whether the program cannot be executed for want of something that its file names: the interpreter of a script, the
-# loader of a binary. It is named in `lacking`. The status is 127 then, which a workload may exit with, too.
+# Whether the program cannot be executed, by what is wrong with it or with what its file names: the interpreter of a
+# script, the loader of a binary. `lacking` says what. The status is 127 or 126 then, which a workload may exit with, too.
 missing() {
     lacking=$1 cr=$(printf '\r')
     for _ in 1 2 3 4 5; do
-        program=$(command -v "$lacking") || {
+        program=$(command -v "$lacking") || program=''
+        case $program in '') case $lacking in */*) program=$lacking ;; esac ;; esac
+        if [ ! -e "$program" ]; then
             case $lacking in *"$cr") lacking="${lacking%?} followed by a carriage return" ;; esac
+            lacking="there is no $lacking"
             return 0
-        }
-        [ -e "$program" ] || return 1
+        elif [ -d "$program" ] || [ ! -x "$program" ]; then
+            lacking="$program is not an executable file"
+            return 0
+        fi
         line=''
         { IFS= read -r line <"$program"; } 2>/dev/null
         case $line in
@@ -126,7 +136,7 @@ missing() {
         ?ELF*)
             lacking=$(head -c 4096 <"$program" | tr '\0' '\n' |
                 LC_ALL=C grep '^/[[:alnum:]/._-]*/ld[[:alnum:]._-]*$' | head -n 1)
-            [ -n "$lacking" ] && [ ! -e "$lacking" ]
+            [ -n "$lacking" ] && [ ! -e "$lacking" ] && lacking="there is no $lacking"
             return
             ;;
         *) return 1 ;;
@@ -155,6 +165,9 @@ lacks() {
 }
 cd "$directory" || lacks no_directory "cannot enter $directory"
 [ -r "$script" ] || lacks no_script "cannot read $script"
+# Of an empty script or program every shell and Python makes a success. A full disk or a power cut leaves such files.
+[ -s "$script" ] || lacks no_script "$script is empty"
+case $1 in */*) [ ! -e "$1" ] || [ -s "$1" ] || lacks no_program "$1 is empty" ;; esac
 for program in "$1" setsid sleep ${link:+ln rm}; do
     command -v "$program" >/dev/null || lacks no_program "there is no $program"
 done
@@ -219,7 +232,7 @@ if [ -n "$link" ]; then
     kill -KILL "-$child" 2>/dev/null
     child='' told=''
     unless_stopped
-    [ "$status" -ne 127 ] || ! missing "$1" || lacks no_program "cannot execute $1: there is no $lacking"
+    case $status in 12[67]) ! missing "$1" || lacks no_program "cannot execute $1: $lacking" ;; esac
     [ "$status" -eq 0 ] || not_preparsed "$1 -preparse ended with exit status $status"
     [ -f "$link.py" ] || not_preparsed "$1 -preparse made no $link.py"
 fi
@@ -308,8 +321,11 @@ while [ -n "$pids" ]; do
     sleep 0.05
     remaining || break
 done
-[ "$status" -ne 127 ] || [ -n "$stopped" ] || ! missing "$1" || {
-    clean
-    lacks no_program "cannot execute $1: there is no $lacking"
-}
+case ${stopped:-$status} in 12[67])
+    ! missing "$1" || {
+        clean
+        lacks no_program "cannot execute $1: $lacking"
+    }
+    ;;
+esac
 report

@@ -7,11 +7,13 @@ people it prints by `tell`, or by rich from what `jobs.printable` has made harml
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from sagequeue import config
+from sagequeue import config, queue_format
 from sagequeue.config import Config
+from sagequeue.exceptions import ConfigError
 from sagequeue.jobs import printable_lines
 
 Verb = Callable[[argparse.Namespace], int | None]
@@ -32,3 +34,21 @@ def tell(text: str) -> None:
 def load(arguments: argparse.Namespace) -> Config:
     """The configuration that the command line means."""
     return config.find(arguments.jobset, arguments.env_file, os.environ)
+
+
+def to_act(arguments: argparse.Namespace) -> Config:
+    """The same, for a verb that acts on the queue; ConfigError if its format is a newer one."""
+    settings = load(arguments)
+    queue_format.check(settings)
+    return settings
+
+
+def to_look(arguments: argparse.Namespace) -> Config:
+    """The same, for a verb that only looks: of a newer format it is said, on standard error."""
+    settings = load(arguments)
+    try:
+        queue_format.check(settings)
+    except (ConfigError, OSError) as error:
+        what = f"sagequeue: what follows may be wrong: {error}"
+        print(printable_lines(what), file=sys.stderr, flush=True)
+    return settings

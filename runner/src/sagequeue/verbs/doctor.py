@@ -6,7 +6,7 @@ import os
 
 from sagequeue import config
 from sagequeue.exceptions import ConfigError
-from sagequeue.verbs import Add, load
+from sagequeue.verbs import Add, to_look
 
 
 def register(add: Add) -> None:
@@ -30,7 +30,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     # What asks the user's systemd and Podman finds them; a shell after `su` does not say where.
     os.environ.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
     try:
-        patient = Patient(load(arguments), session=session)
+        patient = Patient(to_look(arguments), session=session)
     except ConfigError as error:
         named = arguments.env_file or arguments.jobset
         path = arguments.env_file or config.config_dir() / f"{named}.env"

@@ -7,7 +7,7 @@ import os
 
 from sagequeue import config
 from sagequeue.exceptions import SagequeueError
-from sagequeue.verbs import Add, load, tell
+from sagequeue.verbs import Add, load, tell, to_look
 
 
 def register(add: Add) -> None:
@@ -36,7 +36,7 @@ def _progress(arguments: argparse.Namespace) -> None:
     from sagequeue import progress, view
     from sagequeue.watch import Signals
 
-    settings = load(arguments)
+    settings = to_look(arguments)
     if arguments.json:
         print(json.dumps(progress.as_json(progress.survey(settings)), indent=1))
         return
@@ -56,7 +56,7 @@ def _found(arguments: argparse.Namespace) -> None:
 
     from sagequeue import findings, progress, view
 
-    settings = load(arguments)
+    settings = to_look(arguments)
     if arguments.json:
         print(json.dumps(findings.read(settings), indent=1))
         return
@@ -107,12 +107,12 @@ def _logs(arguments: argparse.Namespace) -> None:
 def _explain(arguments: argparse.Namespace) -> None:
     from sagequeue import explain
 
-    for line in explain.explain(load(arguments), arguments.job):
+    for line in explain.explain(to_look(arguments), arguments.job):
         tell(line)
 
 
 def _diag(arguments: argparse.Namespace) -> None:
     from sagequeue import diag
 
-    for line in diag.snapshot(load(arguments), arguments.n):
+    for line in diag.snapshot(to_look(arguments), arguments.n):
         tell(line)

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from sagequeue.config import Config
-from sagequeue.verbs import Add, load, tell
+from sagequeue.verbs import Add, load, tell, to_act, to_look
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +57,7 @@ def _start(arguments: argparse.Namespace) -> None:
     from sagequeue.commands import typed
     from sagequeue.exceptions import Busy
 
-    settings = load(arguments)
+    settings = to_act(arguments)
     manager = _manager(settings)
     outside = [unit for unit in manager.units() if unit.outside]
     if in_the_way := [unit for unit in outside if unit.wanted]:
@@ -79,7 +79,7 @@ def _beside(settings: Config, units: "list[Unit]") -> str:
 def _stop(arguments: argparse.Namespace) -> None:
     from sagequeue import solving
 
-    settings = load(arguments)
+    settings = to_act(arguments)
     solved = bool(solving.living(settings))
     did = _stop_all(settings, _manager(settings))
     _end_solvers(settings)
@@ -89,7 +89,7 @@ def _stop(arguments: argparse.Namespace) -> None:
 def _disable(arguments: argparse.Namespace) -> None:
     from sagequeue import solving
 
-    settings = load(arguments)
+    settings = to_act(arguments)
     manager = _manager(settings)
     solved = bool(solving.living(settings))
     _stop_all(settings, manager)
@@ -143,7 +143,7 @@ def _ended(settings: Config, *, solved: bool) -> str:
 def _restart(arguments: argparse.Namespace) -> None:
     from sagequeue import outsiders
 
-    settings = load(arguments)
+    settings = to_act(arguments)
     manager = _manager(settings)
     outsiders.hand_over(settings, [unit for unit in manager.units() if unit.outside])
     _say(settings, manager.restart())
@@ -167,7 +167,7 @@ def _status(arguments: argparse.Namespace) -> None:
     from sagequeue import execution, progress
     from sagequeue.commands import typed
 
-    settings = load(arguments)
+    settings = to_look(arguments)
     units = _manager(settings).units()
     facts = progress.survey(settings)
     if arguments.json:
