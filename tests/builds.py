@@ -80,7 +80,7 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
         ),
         Edit(
             "scripts/wrapper.sh",
-            'while search || lacks no_search "cannot search /proc for processes of an earlier'
+            'while find_left || lacks no_search "cannot search /proc for processes of an earlier'
             ' execution"; [ -n "$pids" ]; do',
             "while false; do",
         ),

@@ -27,8 +27,9 @@ from sagequeue.execution import Execution
 from sagequeue.jobs import Job
 
 _SCRIPTS = resources.files("sagequeue") / "scripts"
-WRAPPER = (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
-ENDER = (_SCRIPTS / "ender.sh").read_text(encoding="utf-8")
+_SESSION = (_SCRIPTS / "session.sh").read_text(encoding="utf-8")
+WRAPPER = _SESSION + (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
+ENDER = _SESSION + (_SCRIPTS / "ender.sh").read_text(encoding="utf-8")
 # First in the PYTHONPATH of solvers, it makes their output line-buffered; see the file in it.
 _LINES = str(_SCRIPTS / "python")
 
@@ -69,10 +70,14 @@ class Descriptors:
 
 @dataclass(frozen=True)
 class Marks:
-    """What a solver's processes can be told by: the job's lock file, the execution's word."""
+    """What a solver's processes can be told by: the job's lock file, the execution's word.
+
+    `left` is the `Execution.group` of the job's last execution, of which something may be left.
+    """
 
     job: Path
     execution: str
+    left: str = ""
 
 
 class Runtime(Protocol):
@@ -84,10 +89,10 @@ class Runtime(Protocol):
         OSError when the client itself cannot be started.
         """
 
-    def end(self, variable: str, wrapper: int) -> None:
+    def end(self, variable: str, wrapper: int, group: str = "") -> None:
         """End what has `variable` in its environment, gracefully at first; returns when it is gone.
 
-        `wrapper` is the wrapper's process id, or 0.
+        `wrapper` is the wrapper's process id, or 0, and `group` the `Execution.group`.
         """
 
     def unavailable(self) -> str | None:
@@ -106,7 +111,7 @@ def end_solver(solvers: Runtime, mark: Path, run: Execution | None) -> None:
     if run is execution.UNKNOWN:
         solvers.end(f"SAGEQUEUE_JOB={mark}", 0)
     else:
-        solvers.end(f"SAGEQUEUE_EXECUTION={run.word}", run.wrapper)
+        solvers.end(f"SAGEQUEUE_EXECUTION={run.word}", run.wrapper, run.group)
 
 
 def _arguments(
@@ -120,7 +125,7 @@ def _arguments(
     workload = [config.sage_bin, *what, *config.sage_base_args]
     partition = ["--stride", str(config.stride), "--offset", str(job.offset)]
     wrapper = ["sh", "-c", program, "sagequeue-wrapper", str(marks.job), marks.execution]
-    about = [directory, script, link, config.stop_file_cont, _grace(config)]
+    about = [directory, script, link, config.stop_file_cont, _grace(config), marks.left]
     return [*wrapper, *about, *workload, *partition]
 
 
@@ -165,9 +170,10 @@ class Local:
         path = os.pathsep.join(filter(None, (_LINES, os.environ.get("PYTHONPATH"))))
         return _spawn(argv, given, _environment(**_threads(self.config), PYTHONPATH=path))
 
-    def end(self, variable: str, wrapper: int) -> None:
+    def end(self, variable: str, wrapper: int, group: str = "") -> None:
         """See `Runtime`."""
-        subprocess.run(_ender(self.config, variable, wrapper), check=False, start_new_session=True)
+        command = _ender(self.config, variable, wrapper, group)
+        subprocess.run(command, check=False, start_new_session=True)
 
     def unavailable(self) -> str | None:
         """See `Runtime`: never, but a configuration that can start nothing is a ConfigError."""
@@ -203,9 +209,9 @@ class Podman:
         workdir = f"--workdir={self.config.container_workdir}"
         return ["podman", "exec", *options, workdir, self.config.service]
 
-    def end(self, variable: str, wrapper: int) -> None:
+    def end(self, variable: str, wrapper: int, group: str = "") -> None:
         """See `Runtime`. A container that is not running has no solver left."""
-        command = [*self._exec(), *_ender(self.config, variable, wrapper)]
+        command = [*self._exec(), *_ender(self.config, variable, wrapper, group)]
         subprocess.run(
             command, check=False, start_new_session=True, stdin=subprocess.DEVNULL,
             capture_output=True, env=_environment(),
@@ -233,8 +239,8 @@ class Podman:
         return None if status == "running" else f"container {self.config.service} is {status}"
 
 
-def _ender(config: Config, variable: str, wrapper: int) -> list[str]:
-    return ["sh", "-c", ENDER, "sagequeue-ender", variable, str(wrapper), _grace(config)]
+def _ender(config: Config, variable: str, wrapper: int, group: str) -> list[str]:
+    return ["sh", "-c", ENDER, "sagequeue-ender", variable, str(wrapper), _grace(config), group]
 
 
 def _grace(config: Config) -> str:
