@@ -28,11 +28,11 @@ from kit import jobset
 from rich.console import Console
 from rich.table import Table
 from sagequeue import config, operations, recovery
-from sagequeue.attending import Turn
 from sagequeue.config import Config
 from sagequeue.jobs import Job, JobState
 from sagequeue.owner import Lock
 from sagequeue.runtime import Descriptors, Marks
+from sagequeue.settling import Turn
 from sagequeue.spool import Spool
 from sagequeue.worker import Worker
 

@@ -57,7 +57,7 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
             "            self.client = self.runtime.launch(job, Marks(",
         ),
         Edit(
-            "attending.py",
+            "settling.py",
             "        try:\n            settled = settlement.settle(",
             "        record = self.spool.result_file(name)\n"
             "        left = execution.read(record)\n"

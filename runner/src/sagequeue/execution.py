@@ -67,6 +67,11 @@ class Execution:
     group: str = ""
 
     @property
+    def over(self) -> bool:
+        """Whether the wrapper has written the last that it had to say."""
+        return self.rc is not None or bool(self.lacks)
+
+    @property
     def started(self) -> bool:
         """Whether the workload was started, or may have been."""
         if self.rc is not None:

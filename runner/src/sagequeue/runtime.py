@@ -14,16 +14,17 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
-from sagequeue import execution
+from sagequeue import execution, holders
 from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError
 from sagequeue.execution import Execution
+from sagequeue.holders import Holder
 from sagequeue.jobs import Job
 
 _SCRIPTS = resources.files("sagequeue") / "scripts"
@@ -81,7 +82,12 @@ class Marks:
 
 
 class Runtime(Protocol):
-    """Starts and ends solvers."""
+    """Starts and ends solvers.
+
+    `linger` is how many seconds what started a solver may hold the lock after the solver's end.
+    """
+
+    linger: float
 
     def launch(self, job: Job, marks: Marks, given: Descriptors) -> int:
         """Start the job's solver; the process id of the client, for the caller to reap.
@@ -93,6 +99,14 @@ class Runtime(Protocol):
         """End what has `variable` in its environment, gracefully at first; returns when it is gone.
 
         `wrapper` is the wrapper's process id, or 0, and `group` the `Execution.group`.
+        """
+
+    def holders(
+        self, lock: Path, ended: Sequence[Holder] = (), *, patient: bool = True
+    ) -> list[Holder]:
+        """The processes that inherited the lock and hold it, when those of `ended` were ended.
+
+        These have STOP_GRACE to end by themselves, or no time without `patient`.
         """
 
     def unavailable(self) -> str | None:
@@ -160,6 +174,8 @@ def _spawn(argv: list[str], given: Descriptors, environ: Mapping[str, str]) -> i
 class Local:
     """Solvers are processes of this host, in the directory of their script."""
 
+    linger = 2.0
+
     def __init__(self, config: Config) -> None:
         self.config = config
 
@@ -174,6 +190,12 @@ class Local:
         """See `Runtime`."""
         command = _ender(self.config, variable, wrapper, group)
         subprocess.run(command, check=False, start_new_session=True)
+
+    def holders(
+        self, lock: Path, ended: Sequence[Holder] = (), *, patient: bool = True
+    ) -> list[Holder]:
+        """See `Runtime`."""
+        return holders.ask((), lock, _seconds(self.config, patient=patient), ended)
 
     def unavailable(self) -> str | None:
         """See `Runtime`: never, but a configuration that can start nothing is a ConfigError."""
@@ -193,6 +215,8 @@ class Local:
 
 class Podman:
     """Solvers are processes of a running container."""
+
+    linger = 10.0
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -216,6 +240,14 @@ class Podman:
             command, check=False, start_new_session=True, stdin=subprocess.DEVNULL,
             capture_output=True, env=_environment(),
         )  # fmt: skip
+
+    def holders(
+        self, lock: Path, ended: Sequence[Holder] = (), *, patient: bool = True
+    ) -> list[Holder]:
+        """See `Runtime`. On the host, too: Podman's own processes there inherit the lock."""
+        grace, command = _seconds(self.config, patient=patient), self._exec("--preserve-fds=1")
+        outside = holders.ask((), lock, grace, ended)
+        return [*outside, *holders.ask(command, lock, grace, ended, self.config.service)]
 
     def unavailable(self) -> str | None:
         """See `Runtime`."""
@@ -245,4 +277,8 @@ def _ender(config: Config, variable: str, wrapper: int, group: str) -> list[str]
 
 def _grace(config: Config) -> str:
     """STOP_GRACE in whole seconds."""
-    return str(math.ceil(config.stop_grace))
+    return str(_seconds(config, patient=True))
+
+
+def _seconds(config: Config, *, patient: bool) -> int:
+    return math.ceil(config.stop_grace) if patient else 0

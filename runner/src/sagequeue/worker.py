@@ -18,7 +18,7 @@ from sagequeue import (
     vintage,
     worklog,
 )
-from sagequeue.attending import FIRST_PAUSE, LAST_PAUSE, Attending, Turn, soonest
+from sagequeue.attending import Attending, soonest
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -31,6 +31,7 @@ from sagequeue.exceptions import (
 from sagequeue.jobs import Job, JobState, Outcome
 from sagequeue.owner import Lock, try_lock
 from sagequeue.runtime import Descriptors, Marks
+from sagequeue.settling import FIRST_PAUSE, LAST_PAUSE, Turn
 from sagequeue.spool import Spool
 from sagequeue.watch import Signals, Watch
 
