@@ -53,9 +53,10 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
     "client's exit status trusted": (
         Edit(
             "worker.py",
-            "            self.runtime.launch(job, Marks(",
-            "            self.client = self.runtime.launch(job, Marks(",
+            "            self.runtime.launch(job, marks",
+            "            self.client = self.runtime.launch(job, marks",
         ),
+        Edit("settling.py", "import functools\n", "import contextlib\nimport functools\n"),
         Edit(
             "settling.py",
             "        try:\n            settled = settlement.settle(",
