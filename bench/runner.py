@@ -28,11 +28,11 @@ from kit import jobset
 from rich.console import Console
 from rich.table import Table
 from sagequeue import config, operations, recovery
-from sagequeue.attending import Turn
 from sagequeue.config import Config
 from sagequeue.jobs import Job, JobState
 from sagequeue.owner import Lock
-from sagequeue.runtime import Descriptors
+from sagequeue.runtime import Descriptors, Marks
+from sagequeue.settling import Turn
 from sagequeue.spool import Spool
 from sagequeue.worker import Worker
 
@@ -247,7 +247,7 @@ class Claimer(Worker):
 
     claimed = 0
 
-    def launch(self, lock: Lock, job: Job, word: str, given: Descriptors) -> bool:
+    def launch(self, lock: Lock, job: Job, marks: Marks, given: Descriptors) -> bool:
         """Count the claim; the job stays running, its lock comes free."""
         self.claimed += 1
         return False

@@ -53,11 +53,12 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
     "client's exit status trusted": (
         Edit(
             "worker.py",
-            "            self.runtime.launch(job, Marks(",
-            "            self.client = self.runtime.launch(job, Marks(",
+            "            self.runtime.launch(job, marks",
+            "            self.client = self.runtime.launch(job, marks",
         ),
+        Edit("settling.py", "import functools\n", "import contextlib\nimport functools\n"),
         Edit(
-            "attending.py",
+            "settling.py",
             "        try:\n            settled = settlement.settle(",
             "        record = self.spool.result_file(name)\n"
             "        left = execution.read(record)\n"
@@ -80,7 +81,7 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
         ),
         Edit(
             "scripts/wrapper.sh",
-            'while search || lacks no_search "cannot search /proc for processes of an earlier'
+            'while find_left || lacks no_search "cannot search /proc for processes of an earlier'
             ' execution"; [ -n "$pids" ]; do',
             "while false; do",
         ),

@@ -194,3 +194,38 @@ def test_a_paused_container_is_left_alone(demo: Rig) -> None:
     demo.go(0)
     demo.until_state(JobState.DONE, *range(4))
     assert len(demo.events("start", 0)) == 1
+
+
+def test_a_disguised_child_in_the_container_ends_before_the_next_solver_starts(demo: Rig) -> None:
+    demo.orders(0, wait_at=4, disguised="zeros")
+    demo.worker(1)
+    demo.until_event("waiting", 0)
+    demo.until_event("disguised", 0)
+    solver = host_process(demo, 0, "solver")
+    session = os.getsid(solver.pid)
+    (child,) = (p for p in psutil.process_iter() if os.getsid(p.pid) == session and p != solver)
+    demo.orders(0)
+    host_process(demo, 0, "wrapper").kill()
+    solver.kill()
+    demo.until_state(JobState.DONE, *range(4))
+    assert not alive(child.pid)
+
+
+def test_a_process_in_the_container_that_escaped_with_the_lock_is_ended(demo: Rig) -> None:
+    demo.orders(0, escaped=["sleep", "1000"])
+    demo.worker(1)
+    demo.until_state(JobState.DONE, *range(4))
+    assert "demo_off0 done" in demo.said(1)
+    assert len(demo.events("start", 0)) == 1
+
+
+def test_a_stopped_client_that_holds_the_lock_is_ended_once_the_result_is_written(
+    demo: Rig,
+) -> None:
+    demo.orders(0, wait_at=4)
+    demo.worker(1)
+    demo.until_event("waiting", 0)
+    conmon_of(host_process(demo, 0, "solver")).suspend()
+    demo.go(0)
+    demo.until_state(JobState.DONE, *range(4))
+    assert len(demo.events("start", 0)) == 1

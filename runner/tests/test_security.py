@@ -233,6 +233,7 @@ def test_a_job_whose_state_file_is_something_else_fails_and_is_held(demo: Rig, p
         "queue/pending/demo_off0.env", "queue/pending/.demo_off0.env.tmp", "log/demo_off0.log",
         "queue/running/demo_off0.env.owner", "queue/running/.demo_off0.env.owner.tmp",
         "run/demo_off0.lock", "run/demo_off0.result", "run/.demo_off0.result.tmp",
+        "run/demo_off0.group", "run/.demo_off0.group.tmp",
         "run/worker-1.lock", "run/recover.lock", "run/enqueue.lock",
     ],
 )  # fmt: skip

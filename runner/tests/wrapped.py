@@ -40,7 +40,7 @@ class Wrapped:
         self.root, self.shell, self.grace = root, SHELLS[shell], grace
         self.log, self.record, self.lock = root / "log", root / "record", root / "lock"
         self.script = root / "workload"
-        self.link = ""
+        self.link = self.left = ""
         self.process: psutil.Process | None = None
         self.ender: subprocess.Popen[bytes] | None = None
 
@@ -59,7 +59,7 @@ class Wrapped:
         fcntl.flock(given[0], fcntl.LOCK_EX)
         # Above 5, so that no move overwrites another's source.
         held = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in given]
-        about = [self.root, self.script, self.link, self.root / "gate", self.grace]
+        about = [self.root, self.script, self.link, self.root / "gate", self.grace, self.left]
         argv = [
             *before,
             *self.shell,
@@ -118,6 +118,7 @@ class Wrapped:
                 variable,
                 str(self.process.pid),
                 str(self.grace),
+                self.read().group,
             ],
             env={**os.environ, "PATH": path},
         )

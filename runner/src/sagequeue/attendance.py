@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sagequeue import census, execution, predecessor, schedule
+from sagequeue import census, execution, freeing, predecessor, schedule
 from sagequeue.census import Solver
 from sagequeue.commands import typed
 from sagequeue.jobs import Job
@@ -26,6 +26,10 @@ def tell(spool: Spool, job: Job) -> Iterator[str]:
             yield f"{job.name} is running: {worker} (process {owner.get('OWNER_PID')}) {how}."
         else:
             yield f"{job.name} is running without a worker: {sentence(orphan)}."
+        if held_on := freeing.note(spool, job.name):
+            yield from _held_on(spool, held_on, worker, orphan)
+            return
+        if orphan is not None:
             yield "Its solver works on and holds the job's lock, so nobody else begins it."
         yield from _processes(solvers)
         yield from _while_it_lives(spool, worker, orphan)
@@ -34,6 +38,16 @@ def tell(spool: Spool, job: Job) -> Iterator[str]:
     yield settled[0]
     yield from _processes(solvers)
     yield from settled[1:]
+
+
+def _held_on(spool: Spool, why: str, worker: str, orphan: str | None) -> Iterator[str]:
+    """Of a job whose execution has ended, and whose lock something holds."""
+    who = f"{worker} ends it, then settles the job"
+    if orphan is not None:
+        again = schedule.with_next_pass(spool.config)
+        who = f"recovery ends it and settles the job {again}"
+    yield f"It is not settled: {why}."
+    yield f"Next: {who}. If it cannot be ended, end it by hand: nobody else begins the job before."
 
 
 def _processes(solvers: list[Solver]) -> Iterator[str]:

@@ -1,79 +1,29 @@
 """What a worker does while its solver works, and when that has ended: wait, note, end, settle."""
 
 import contextlib
-import errno
 import functools
 import os
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum, auto
 
-from sagequeue import execution, owner, recovery, retry, runtime, settlement
-from sagequeue.config import Config
-from sagequeue.exceptions import IllegalEdge, ReadingInterrupted, StateUnreadable
+from sagequeue import execution, owner, recovery, runtime, settlement
 from sagequeue.execution import UNKNOWN, Execution
-from sagequeue.jobs import JobState, printable
+from sagequeue.jobs import JobState
 from sagequeue.later import Later
 from sagequeue.live_log import LiveLog
 from sagequeue.lock_waiter import LockWaiter
 from sagequeue.owner import Lock, read_owner, write_owner
-from sagequeue.runtime import Runtime
-from sagequeue.spool import Spool
-from sagequeue.watch import SAFETY_SECONDS, Signals, Watch
+from sagequeue.settling import LAST_PAUSE, Settling, Turn
+from sagequeue.watch import SAFETY_SECONDS, Watch
 
-# What is wrong with the machine is wrong with every job; other errors are of one job's files.
-EVERYBODYS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
-    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK),
-)
-# Seconds before what went wrong is tried again; doubled each time.
-FIRST_PAUSE, LAST_PAUSE = 0.005, 10.0
 # Seconds between looks into the log of the solver at work.
 _LOOK = 2.0
-# Seconds that a worker which is told to end may still read its solver's log.
-_READING = 5.0
 
 
-class Turn(Enum):
-    """What one turn of the loop came to, and so what to wait for before the next."""
-
-    GO_ON = auto()
-    IDLE = auto()
-    GATED = auto()
-    BUSY = auto()
-    UNAVAILABLE = auto()
-
-
-class Attending:
+class Attending(Settling):
     """The part of a worker that attends to jobs whose solvers were started."""
 
-    config: Config
-    number: int
-    spool: Spool
-    runtime: Runtime
-    signals: Signals
     gate_watch: Watch
-    # Why nothing could be started when we last looked; empty: look before the next claim;
-    # None: nothing speaks against one.
-    outage: str | None
-
-    def __init__(self) -> None:
-        # Running jobs that cannot be settled for want of one of their files, and the seconds after
-        # which each is tried again; of those whose record is lost, what is known of the execution.
-        self.unsettled, self.pauses = Later(), dict[str, float]()
-        self.lost: dict[str, Execution] = {}
-
-    def say(self, text: str) -> None:
-        """A line for whoever runs the worker."""
-        try:
-            print(f"[worker {self.number}] {self.config.jobset}: {printable(text)}", flush=True)
-        except BrokenPipeError:
-            # The process manager that read it is gone. The work goes on without being told of.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError:
-            pass  # a full disk, say, which is not to end the worker
 
     def adopt(self) -> None:
         """Take up what a worker of this number left: wait for its solver, then settle."""
@@ -141,7 +91,7 @@ class Attending:
         self.pauses.pop(name, None)
         self.lost.pop(name, None)
         gate, noted = self.config.stop_file_host, False
-        known, ended = UNKNOWN, False
+        known, ended, since = UNKNOWN, False, None
         # What goes wrong in this block must not leave the lock with this process for ever.
         with LockWaiter(mark) as waiting:
             wait = functools.partial(self.signals.wait, _LOOK, waiting.event, self.gate_watch)
@@ -162,12 +112,19 @@ class Attending:
                         execution.note_gate(record)
                         noted = True
                 if self.signals.stop:
-                    ended = self.end(name, known) or ended
+                    if not known.over:  # else it ended by itself
+                        ended = self.end(name, known) or ended
                     waiting.join(LockWaiter.AGAIN)
                 elif self.signals.leave:
                     return Turn.GO_ON
                 else:
                     wait(polling=self.config.sleep_empty)
+                if not (known.over or ended):
+                    continue
+                since = since or time.monotonic()
+                late = time.monotonic() - since > self.runtime.linger
+                if late and not self.freed(name, known, waiting):
+                    return Turn.GO_ON
             taken = waiting.taken()
         with taken as lock:
             run = execution.read(record)
@@ -199,73 +156,6 @@ class Attending:
             execution.note_stop(record, known)
         runtime.end_solver(self.runtime, mark, known)
         return known.wrapper is not None
-
-    def settle(
-        self, lock: Lock, name: str, lost: Execution | None = None, log: int | None = None
-    ) -> Turn:
-        """Settle a job whose execution has ended, or have it settled when that can be done.
-
-        `lost` is what is known of an execution whose record is lost, `log` a descriptor of its log.
-        """
-        if not self.spool.lies(JobState.RUNNING, name):
-            os.stat(self.spool.dirs[JobState.RUNNING])  # or nothing is known
-            return Turn.GO_ON  # recovery was quicker
-        try:
-            settled = settlement.settle(
-                self.spool, lock, name, lost=lost, log=log, interrupted=self.out_of_time()
-            )
-        except IllegalEdge:
-            # Somebody copied files. Without an owner recovery tells of it until it is mended.
-            self.spool.owner_file(name).unlink(missing_ok=True)
-            raise
-        except (OSError, StateUnreadable) as error:
-            if isinstance(error, ReadingInterrupted) or getattr(error, "errno", 0) in EVERYBODYS:
-                raise
-            if name not in self.pauses:
-                self.say(f"{name} stays in running/, with its result: {error}; trying again")
-            if lost is not None:
-                self.lost[name] = lost
-            seconds = self.pauses.setdefault(name, FIRST_PAUSE)
-            self.unsettled.put(name, seconds)
-            self.pauses[name] = min(2 * seconds, LAST_PAUSE)
-            return Turn.GO_ON
-        self.pauses.pop(name, None)
-        self.lost.pop(name, None)
-        self.say(f"{name} {settled.outcome} -> {settled.state} {settled.reason}".rstrip())
-        if settled.state is JobState.FAILED and retry.at_once(settled.reason):
-            recovery.failed(self.spool, lock, name)
-        if settled.started:
-            return Turn.GO_ON
-        self.outage = ""
-        return Turn.UNAVAILABLE
-
-    def hurried(self) -> bool:
-        """Whether a signal asks for an end now, not after what is at hand."""
-        return self.signals.stop or self.signals.leave
-
-    def out_of_time(self) -> Callable[[], bool]:
-        """Whether a signal asked for an end so long ago that a log must be left unread."""
-        asked: list[float] = []
-
-        def over() -> bool:
-            if self.hurried():
-                asked.append(time.monotonic())
-            return bool(asked) and asked[-1] - asked[0] > _READING
-
-        return over
-
-    def settle_again(self) -> None:
-        """Try again to settle the jobs that could not be, for want of one of their files."""
-        for name in self.unsettled.take():
-            if (lock := self.spool.lock(name)) is None:
-                # Recovery is at it, or it is solved anew.
-                if self.spool.lies(JobState.RUNNING, name):
-                    self.unsettled.put(name, LAST_PAUSE)
-                continue
-            with lock:
-                run = execution.read(self.spool.result_file(name))
-                if (run and run.rc is not None) or owner.is_mine(self.spool.owner_file(name)):
-                    self.settle(lock, name, self.lost.get(name))
 
     def wait_for_gate(self) -> None:
         """Return when the stop gate is gone, when a job is to be settled, or at a signal."""

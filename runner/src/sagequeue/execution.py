@@ -28,6 +28,7 @@ FORMAT = 2
 
 _RC = re.compile(r"[0-9]{1,3}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_GROUP = re.compile(r"[0-9]{1,10}:[0-9]{1,18}:[0-9]{0,18}:[0-9a-f-]{0,36}")
 # Bytes of a record that are read: a gate that is there for months is noted again and again.
 _LONGEST = 1 << 24
 
@@ -45,7 +46,9 @@ class Execution:
     killed for want of memory then, `lacks` a word of `LACKS` for what it could not be started
     without, `cut` whether a process was ended that still had the log open for writing: the log may
     lack the end of the output. `run` is whether the wrapper told that it starts the workload, as it
-    does since `format` 2. `first` is whether it is known to be the first of its job.
+    does since `format` 2. `first` is whether it is known to be the first of its job. `group` names
+    the session of the workload, see scripts/session.sh; it is empty if no workload was started, or
+    if an older release started it.
     """
 
     worker: str
@@ -63,6 +66,12 @@ class Execution:
     format: int = 1
     run: bool = False
     first: bool = False
+    group: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether the wrapper has written the last that it had to say."""
+        return self.rc is not None or bool(self.lacks)
 
     @property
     def started(self) -> bool:
@@ -146,11 +155,39 @@ def read(path: Path) -> Execution | None:
             format=_whole(values.get("FORMAT", "1")),
             run="RUN" in values,
             first="FIRST" in values,
+            group=_group(values),
         )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError):
         return UNKNOWN
+
+
+def keep_group(path: Path, run: Execution) -> None:
+    """Keep the session of an execution that is settled, for the next one of the job to end it.
+
+    It is not synced: after a power cut nothing of the session is left.
+    """
+    if run.group:
+        temporary = path.with_name(f".{path.name}.tmp")
+        durable.write(temporary, keyvalue.render({"GROUP": run.group}), sync=False)
+        temporary.rename(path)
+
+
+def kept_group(path: Path) -> str:
+    """What `keep_group` kept last; empty if that is nothing, or is spoilt.
+
+    Raises OSError if the file cannot be read now.
+    """
+    try:
+        return _group(keyvalue.parse(regular.read(path, _LONGEST).decode("ascii"), repeats=True))
+    except (FileNotFoundError, regular.NoRegularFile, ValueError):
+        return ""
+
+
+def _group(values: dict[str, str]) -> str:
+    group = values.get("GROUP", "")
+    return group if _GROUP.fullmatch(group) else ""
 
 
 def _whole(text: str) -> int:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 from sagequeue import attendance, backoff, config, jobs, retry, runtime, schedule
-from sagequeue.attending import LAST_PAUSE
 from sagequeue.commands import typed
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -21,6 +20,7 @@ from sagequeue.owner import held, read_owner
 from sagequeue.progress import gate_reason
 from sagequeue.reasons import sentence
 from sagequeue.settlement import MAX_INTERRUPTS
+from sagequeue.settling import LAST_PAUSE
 from sagequeue.spool import Spool
 
 _FILE = re.compile(r"(?:\.env|\.env\.owner|\.lock|\.result|\.log)$")

@@ -1,7 +1,9 @@
 """What an operator does to a queue. Each verb tells what it did, one line a fact."""
 
 import contextlib
+import functools
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,6 +12,7 @@ from pathlib import Path
 from sagequeue import (
     durable,
     execution,
+    freeing,
     jobs,
     logfile,
     predecessor,
@@ -29,6 +32,7 @@ from sagequeue.exceptions import (
     StateUnreadable,
 )
 from sagequeue.execution import Execution
+from sagequeue.holders import told
 from sagequeue.jobs import Job, JobState
 from sagequeue.lock_waiter import LockWaiter
 from sagequeue.owner import Lock, wait_lock
@@ -181,7 +185,11 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
     for name in sorted(spool.names(JobState.RUNNING)):
         lost = None
         if (lock := spool.lock(name)) is None:
-            lock, lost = _end(spool, solvers, name)
+            try:
+                lock, lost = _end(spool, solvers, name)
+            except Busy as error:
+                tell(f"{name} stays in running/: {error}")
+                continue
         if lock is None:
             tell(f"{name} was given back, and claimed again")
             requeued += 1
@@ -210,8 +218,11 @@ def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> tuple[Lock | None
         The lock, None if the job is solved anew meanwhile; and what is known of the execution that
         was ended, if its record is lost.
 
+    Raises:
+        Busy: something holds the lock that cannot be ended.
+
     """
-    record, ended = spool.result_file(name), False
+    record, ended, since = spool.result_file(name), False, None
     run = execution.read(record)
     with LockWaiter(spool.lock_file(name)) as waiting:
         while not waiting.over:
@@ -222,12 +233,30 @@ def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> tuple[Lock | None
                 # Lost, unless it was claimed again just now, and so has a record.
                 now = execution.read(record) or execution.UNKNOWN
             ended = ended or now is execution.UNKNOWN
-            if now is not None and not now.stopped:
-                execution.note_stop(record, now)
-            runtime.end_solver(solvers, spool.lock_file(name), now)
+            if now is not None and not now.over:  # else it ended by itself
+                if not now.stopped:
+                    execution.note_stop(record, now)
+                runtime.end_solver(solvers, spool.lock_file(name), now)
             waiting.join(LockWaiter.AGAIN)
+            if since is None and now is not None and now.wrapper is not None:
+                since = time.monotonic()
+            elif since is not None and time.monotonic() - since > solvers.linger:
+                _free(spool, solvers, waiting, (now or execution.UNKNOWN).word)
         lost = ended and execution.read(record) in (None, execution.UNKNOWN)
         return waiting.taken(), replace(execution.UNKNOWN, stopped=True) if lost else None
+
+
+def _free(spool: Spool, solvers: runtime.Runtime, waiting: LockWaiter, word: str) -> None:
+    """End what holds the lock of an execution of that word that has ended.
+
+    Raises Busy if that cannot be done.
+    """
+    name = waiting.path.stem
+    still = functools.partial(freeing.is_last, spool, name, word)
+    left = freeing.end(solvers, waiting.path, still)
+    waiting.join(LockWaiter.AGAIN if left else solvers.linger)
+    if not waiting.over and still():
+        raise Busy(f"{told(left)} holds its lock and cannot be ended")
 
 
 def request_stop(config: Config, reason: str, *, tell: Tell) -> None:
@@ -297,7 +326,8 @@ def purge(config: Config, also: dict[str, list[Path]], *, tell: Tell) -> None:
     for name in spool.names(JobState.RUNNING):
         with _locked(spool, name) as lock:
             if lock is None:
-                raise Busy(f"nothing was removed: {name} is running and {_solving(config)}")
+                why = freeing.note(spool, name) or _solving(config)
+                raise Busy(f"nothing was removed: {name} is running and {why}")
     removed = 0
     with spool.batch():
         for name in spool.names(JobState.RUNNING):

@@ -11,7 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sagequeue import backoff, coverage, execution, findings, position, regular, retry, tally
+from sagequeue import (
+    backoff,
+    coverage,
+    execution,
+    findings,
+    freeing,
+    position,
+    regular,
+    retry,
+    tally,
+)
 from sagequeue.config import Config
 from sagequeue.exceptions import MalformedJob, StateCorrupt, StateUnreadable
 from sagequeue.jobs import Job, JobState, job_name, printable
@@ -173,7 +183,7 @@ def _partition(
         log_behind=covered.behind,
         covered=covered.complete,
         solutions=at.summary.printed,
-        note=note or (_waits(job) if job and state is JobState.PENDING else ""),
+        note=note or _note(spool, state, job),
     )
 
 
@@ -188,6 +198,13 @@ def _tally(config: Config, partitions: list[Partition], read: list[Position]) ->
             tally.add(total, part)
             cases += counted
     return total, cases
+
+
+def _note(spool: Spool, state: JobState | None, job: Job | None) -> str:
+    """What keeps the job waiting that it cannot do anything about."""
+    if job is not None and state is JobState.RUNNING:
+        return freeing.note(spool, job.name)
+    return _waits(job) if job is not None and state is JobState.PENDING else ""
 
 
 def _waits(job: Job) -> str:

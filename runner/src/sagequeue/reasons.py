@@ -56,6 +56,7 @@ SENTENCES = {
     "owner_pid_not_that_worker": "the process in its owner file is another one by now",
     # A warning's
     "recovery_is_running": "another pass of recovery was at it",
+    "lock_held": "its execution has ended, and a process that cannot be ended holds its lock",
     "shell_project_at_work": "the shell project, which takes no locks, is at work on the jobset",
     "stale_owner_file_removed": "an owner file of a job that does not run was removed",
 }

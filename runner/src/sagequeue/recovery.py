@@ -9,9 +9,21 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from sagequeue import execution, jobs, predecessor, reading, retry, settlement, unread
+from sagequeue import (
+    execution,
+    freeing,
+    jobs,
+    predecessor,
+    reading,
+    retry,
+    runtime,
+    settlement,
+    unread,
+)
 from sagequeue.exceptions import IllegalEdge, MalformedJob, StateUnreadable
+from sagequeue.holders import told
 from sagequeue.jobs import JobState
+from sagequeue.lock_waiter import LockWaiter
 from sagequeue.owner import Lock, orphan_reason, read_owner, try_lock
 from sagequeue.reading import Reader
 from sagequeue.spool import Spool
@@ -68,9 +80,10 @@ def recover(
                 with contextlib.ExitStack() as stack:
                     try:
                         lock = spool.lock(name)
+                        if lock is None and state is JobState.RUNNING:
+                            _look(spool, name, interrupted)
+                            lock = _freed(spool, name, tell, interrupted)
                         if lock is None:
-                            if state is JobState.RUNNING:
-                                _look(spool, name, interrupted)
                             continue
                         stack.enter_context(lock)
                         if spool.lies(state, name):
@@ -98,6 +111,26 @@ def _look(spool: Spool, name: str, interrupted: Callable[[], bool]) -> None:
                 reader.read(run, over=False, interrupted=interrupted)
     if spool.config.gated:
         execution.note_gate(record)
+
+
+def _freed(spool: Spool, name: str, tell: Say, interrupted: Callable[[], bool]) -> Lock | None:
+    """The lock of a job whose execution has ended and whose worker is dead.
+
+    What holds it is ended. None if the job is not of that kind, or if that cannot be done.
+    """
+    run = execution.read(spool.result_file(name))
+    if run is None or not run.over or orphan_reason(spool.owner_file(name)) is None:
+        return None
+    solvers = runtime.for_config(spool.config)
+    with LockWaiter(spool.lock_file(name)) as waiting:
+        waiting.join(solvers.linger)
+        if not waiting.over and not interrupted():
+            still = functools.partial(freeing.is_last, spool, name, run.word)
+            left = freeing.end(solvers, spool.lock_file(name), still)
+            waiting.join(LockWaiter.AGAIN if left else solvers.linger)
+            if not waiting.over and still():
+                tell(line("warn", job=name, reason="lock_held", by=told(left)))
+        return waiting.taken() if waiting.over else None
 
 
 def _read_on(

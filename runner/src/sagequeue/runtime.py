@@ -14,21 +14,23 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
-from sagequeue import execution
+from sagequeue import execution, holders
 from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError
 from sagequeue.execution import Execution
+from sagequeue.holders import Holder
 from sagequeue.jobs import Job
 
 _SCRIPTS = resources.files("sagequeue") / "scripts"
-WRAPPER = (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
-ENDER = (_SCRIPTS / "ender.sh").read_text(encoding="utf-8")
+_SESSION = (_SCRIPTS / "session.sh").read_text(encoding="utf-8")
+WRAPPER = _SESSION + (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
+ENDER = _SESSION + (_SCRIPTS / "ender.sh").read_text(encoding="utf-8")
 # First in the PYTHONPATH of solvers, it makes their output line-buffered; see the file in it.
 _LINES = str(_SCRIPTS / "python")
 
@@ -69,14 +71,23 @@ class Descriptors:
 
 @dataclass(frozen=True)
 class Marks:
-    """What a solver's processes can be told by: the job's lock file, the execution's word."""
+    """What a solver's processes can be told by: the job's lock file, the execution's word.
+
+    `left` is the `Execution.group` of the job's last execution, of which something may be left.
+    """
 
     job: Path
     execution: str
+    left: str = ""
 
 
 class Runtime(Protocol):
-    """Starts and ends solvers."""
+    """Starts and ends solvers.
+
+    `linger` is how many seconds what started a solver may hold the lock after the solver's end.
+    """
+
+    linger: float
 
     def launch(self, job: Job, marks: Marks, given: Descriptors) -> int:
         """Start the job's solver; the process id of the client, for the caller to reap.
@@ -84,10 +95,18 @@ class Runtime(Protocol):
         OSError when the client itself cannot be started.
         """
 
-    def end(self, variable: str, wrapper: int) -> None:
+    def end(self, variable: str, wrapper: int, group: str = "") -> None:
         """End what has `variable` in its environment, gracefully at first; returns when it is gone.
 
-        `wrapper` is the wrapper's process id, or 0.
+        `wrapper` is the wrapper's process id, or 0, and `group` the `Execution.group`.
+        """
+
+    def holders(
+        self, lock: Path, ended: Sequence[Holder] = (), *, patient: bool = True
+    ) -> list[Holder]:
+        """The processes that inherited the lock and hold it, when those of `ended` were ended.
+
+        These have STOP_GRACE to end by themselves, or no time without `patient`.
         """
 
     def unavailable(self) -> str | None:
@@ -106,7 +125,7 @@ def end_solver(solvers: Runtime, mark: Path, run: Execution | None) -> None:
     if run is execution.UNKNOWN:
         solvers.end(f"SAGEQUEUE_JOB={mark}", 0)
     else:
-        solvers.end(f"SAGEQUEUE_EXECUTION={run.word}", run.wrapper)
+        solvers.end(f"SAGEQUEUE_EXECUTION={run.word}", run.wrapper, run.group)
 
 
 def _arguments(
@@ -120,7 +139,7 @@ def _arguments(
     workload = [config.sage_bin, *what, *config.sage_base_args]
     partition = ["--stride", str(config.stride), "--offset", str(job.offset)]
     wrapper = ["sh", "-c", program, "sagequeue-wrapper", str(marks.job), marks.execution]
-    about = [directory, script, link, config.stop_file_cont, _grace(config)]
+    about = [directory, script, link, config.stop_file_cont, _grace(config), marks.left]
     return [*wrapper, *about, *workload, *partition]
 
 
@@ -155,6 +174,8 @@ def _spawn(argv: list[str], given: Descriptors, environ: Mapping[str, str]) -> i
 class Local:
     """Solvers are processes of this host, in the directory of their script."""
 
+    linger = 2.0
+
     def __init__(self, config: Config) -> None:
         self.config = config
 
@@ -165,9 +186,16 @@ class Local:
         path = os.pathsep.join(filter(None, (_LINES, os.environ.get("PYTHONPATH"))))
         return _spawn(argv, given, _environment(**_threads(self.config), PYTHONPATH=path))
 
-    def end(self, variable: str, wrapper: int) -> None:
+    def end(self, variable: str, wrapper: int, group: str = "") -> None:
         """See `Runtime`."""
-        subprocess.run(_ender(self.config, variable, wrapper), check=False, start_new_session=True)
+        command = _ender(self.config, variable, wrapper, group)
+        subprocess.run(command, check=False, start_new_session=True)
+
+    def holders(
+        self, lock: Path, ended: Sequence[Holder] = (), *, patient: bool = True
+    ) -> list[Holder]:
+        """See `Runtime`."""
+        return holders.ask((), lock, _seconds(self.config, patient=patient), ended)
 
     def unavailable(self) -> str | None:
         """See `Runtime`: never, but a configuration that can start nothing is a ConfigError."""
@@ -188,6 +216,8 @@ class Local:
 class Podman:
     """Solvers are processes of a running container."""
 
+    linger = 10.0
+
     def __init__(self, config: Config) -> None:
         self.config = config
 
@@ -203,13 +233,21 @@ class Podman:
         workdir = f"--workdir={self.config.container_workdir}"
         return ["podman", "exec", *options, workdir, self.config.service]
 
-    def end(self, variable: str, wrapper: int) -> None:
+    def end(self, variable: str, wrapper: int, group: str = "") -> None:
         """See `Runtime`. A container that is not running has no solver left."""
-        command = [*self._exec(), *_ender(self.config, variable, wrapper)]
+        command = [*self._exec(), *_ender(self.config, variable, wrapper, group)]
         subprocess.run(
             command, check=False, start_new_session=True, stdin=subprocess.DEVNULL,
             capture_output=True, env=_environment(),
         )  # fmt: skip
+
+    def holders(
+        self, lock: Path, ended: Sequence[Holder] = (), *, patient: bool = True
+    ) -> list[Holder]:
+        """See `Runtime`. On the host, too: Podman's own processes there inherit the lock."""
+        grace, command = _seconds(self.config, patient=patient), self._exec("--preserve-fds=1")
+        outside = holders.ask((), lock, grace, ended)
+        return [*outside, *holders.ask(command, lock, grace, ended, self.config.service)]
 
     def unavailable(self) -> str | None:
         """See `Runtime`."""
@@ -233,10 +271,14 @@ class Podman:
         return None if status == "running" else f"container {self.config.service} is {status}"
 
 
-def _ender(config: Config, variable: str, wrapper: int) -> list[str]:
-    return ["sh", "-c", ENDER, "sagequeue-ender", variable, str(wrapper), _grace(config)]
+def _ender(config: Config, variable: str, wrapper: int, group: str) -> list[str]:
+    return ["sh", "-c", ENDER, "sagequeue-ender", variable, str(wrapper), _grace(config), group]
 
 
 def _grace(config: Config) -> str:
     """STOP_GRACE in whole seconds."""
-    return str(math.ceil(config.stop_grace))
+    return str(_seconds(config, patient=True))
+
+
+def _seconds(config: Config, *, patient: bool) -> int:
+    return math.ceil(config.stop_grace) if patient else 0

@@ -77,6 +77,8 @@ def settle(
     try:
         job = spool.read(JobState.RUNNING, name)
     except MalformedJob as error:
+        if run is not None:
+            execution.keep_group(spool.group_file(name), run)
         _end(config, name, run, log, Outcome.FAILED, error.reason)
         spool.reject(lock, JobState.RUNNING)
         return Settled(Outcome.FAILED, error.reason, JobState.FAILED, found)
@@ -89,6 +91,10 @@ def settle(
         return Settled(Outcome.INTERRUPTED, reason, JobState.PENDING, found, started=False)
 
     outcome, reason = _judge(config, job, run)
+    if outcome is Outcome.DONE:
+        spool.group_file(name).unlink(missing_ok=True)
+    else:
+        execution.keep_group(spool.group_file(name), run)
     word = _WORDS.get(outcome, outcome)
     log_line(config, job.offset, run.worker, word, job=name, rc=run.rc, reason=reason)
     _end(config, name, run, log, outcome, reason)

@@ -85,6 +85,10 @@ class Spool:
         """The record of the job's last execution, see `execution`."""
         return Path(self._record(name))
 
+    def group_file(self, name: str) -> Path:
+        """The session of the job's last execution, see `execution.keep_group`."""
+        return Path(f"{self._run}{name}.group")
+
     def lock_file(self, name: str) -> Path:
         """The job's lock, which also is the solver's mark, see `runtime`."""
         return Path(f"{self._run}{name}.lock")

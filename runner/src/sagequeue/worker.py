@@ -20,7 +20,7 @@ from sagequeue import (
     vintage,
     worklog,
 )
-from sagequeue.attending import EVERYBODYS, FIRST_PAUSE, LAST_PAUSE, Attending, Turn, soonest
+from sagequeue.attending import Attending, soonest
 from sagequeue.candidates import Candidates
 from sagequeue.config import Config
 from sagequeue.exceptions import (
@@ -33,6 +33,7 @@ from sagequeue.exceptions import (
 from sagequeue.jobs import Job, JobState, Outcome
 from sagequeue.owner import Lock, try_lock
 from sagequeue.runtime import Descriptors, Marks
+from sagequeue.settling import EVERYBODYS, FIRST_PAUSE, LAST_PAUSE, Turn
 from sagequeue.spool import Spool
 from sagequeue.watch import Signals, Watch
 
@@ -179,6 +180,7 @@ class Worker(Attending):
                 log = worklog.begin(self.config, job.offset)
                 stack.callback(os.close, log)
                 self.spool.claimable(lock)
+                group = self.left_group(name)
                 status = os.fstat(log)
                 word = execution.begin(
                     record_file, self.number, status.st_size, gidx, status.st_ino,
@@ -200,7 +202,8 @@ class Worker(Attending):
             if self.config.gated or self.signals.drain:
                 self.spool.release(lock)
                 return None
-            launched = self.launch(lock, job, word, Descriptors(lock.fd, log, record))
+            marks = Marks(self.spool.lock_file(name), word, group)
+            launched = self.launch(lock, job, marks, Descriptors(lock.fd, log, record))
             return word if launched else None
 
     def put_aside(self, name: str, error: OSError | StateUnreadable) -> None:
@@ -212,11 +215,18 @@ class Worker(Attending):
             self.say(f"{name} cannot be claimed: {error}; going on with the others")
         self.candidates.put_aside(name)
 
-    def launch(self, lock: Lock, job: Job, word: str, given: Descriptors) -> bool:
+    def left_group(self, name: str) -> str:
+        """The session of the job's last execution; it is kept until the next one is settled."""
+        if (last := execution.read(self.spool.result_file(name))) is not None:
+            # Somebody moved the job by hand: nobody settled it.
+            execution.keep_group(self.spool.group_file(name), last)
+        return execution.kept_group(self.spool.group_file(name))
+
+    def launch(self, lock: Lock, job: Job, marks: Marks, given: Descriptors) -> bool:
         """Start the solver of a claimed job; False when it could not be, and the job has gone."""
         try:
             settlement.log_line(self.config, job.offset, self.number, "start", job=job.name)
-            self.runtime.launch(job, Marks(self.spool.lock_file(job.name), word), given)
+            self.runtime.launch(job, marks, given)
         except OSError as error:
             if error.errno == errno.E2BIG:
                 self.say(f"{job.name} goes to failed/: its command is too long to be executed")

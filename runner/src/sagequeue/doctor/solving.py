@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import psutil
 
-from sagequeue import census
-from sagequeue.doctor.finding import Finding, fail, ok
+from sagequeue import census, freeing
+from sagequeue.doctor.finding import Finding, fail, ok, warn
 from sagequeue.doctor.patient import Patient
 from sagequeue.doctor.queue import queue
-from sagequeue.jobs import job_name
+from sagequeue.jobs import JobState, job_name
 from sagequeue.owner import held
 
 
@@ -48,4 +48,19 @@ def solvers(patient: Patient) -> Iterator[Finding]:
         yield ok(f"{len(by_offset)} solvers, each of a job of its own")
 
 
-CHECKS = (solvers,)
+def ended(patient: Patient) -> Iterator[Finding]:
+    """No job waits for a process that its solver left."""
+    if (spool := queue(patient)) is None:
+        return
+    notes = {name: freeing.note(spool, name) for name in sorted(spool.names(JobState.RUNNING))}
+    kept = {name: note for name, note in notes.items() if note}
+    for name, note in kept.items():
+        yield warn(
+            f"{name} is not settled: {note}",
+            patient.sagequeue(f"explain {name}"),
+        )
+    if not kept:
+        yield ok("no job waits for a process that its solver left")
+
+
+CHECKS = (solvers, ended)

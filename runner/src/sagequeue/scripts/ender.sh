@@ -1,19 +1,20 @@
 # Ends one execution where it runs; returns when it is gone.
 #
-#   sh -c "$(cat ender.sh)" sagequeue-ender NAME=VALUE WRAPPER GRACE
+#   sh -c "$(cat ender.sh)" sagequeue-ender NAME=VALUE WRAPPER GRACE GROUP
 #
 # NAME=VALUE is what the execution's processes have in their environment, see wrapper.sh, and
 # WRAPPER the wrapper's process id, or 0. TERM to the wrapper: it stops the workload and writes the
 # result. When it is dead or stopped, the workload is ended all the same: TERM to its first process,
 # TERM to the rest after PATIENCE seconds. KILL, for all that is left, after GRACE seconds more.
-variable=$1 wrapper=$2 grace=$3
+# GROUP, which may be empty, names the session of the execution, see session.sh.
+variable=$1 wrapper=$2 grace=$3 group=$4
 # As in wrapper.sh.
 set +ef
 
 # As in wrapper.sh, which gives helpers so many seconds before they get TERM.
 patience=5
 
-# Sets `pids` to the processes of the execution. False if they cannot be known, as in wrapper.sh.
+# Sets `pids` to the processes with the mark of the execution, and those of its session. False if they cannot be known, as in wrapper.sh.
 search() {
     set -- /proc/[0-9]*/environ
     case " $* " in *" /proc/$$/environ "*) ;; *) return 1 ;; esac
@@ -24,6 +25,7 @@ search() {
         [ "$path" = self/cmdline ] || pids="$pids ${path%/environ}"
     done
     case $found in */proc/self/cmdline) ;; *) return 1 ;; esac
+    add_session "$group"
 }
 # Its number may belong to somebody else by now; our words among its arguments do not.
 wrapper() {
@@ -38,12 +40,6 @@ wrapper() {
 seconds() {
     read -r now _ </proc/uptime
     now=${now%.*}
-}
-# What /proc says of a process: its state, its session, its start in clock ticks since boot.
-look() {
-    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
-    set -- ${line##*) }
-    state=$1 session=$4 start=${20}
 }
 # Whether the wrapper can do as it is told.
 obeys() {

@@ -1,6 +1,6 @@
 # Runs one workload where it runs, on the host or in the container, and says how it ended.
 #
-#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK EXECUTION DIRECTORY SCRIPT LINK GATE GRACE COMMAND [ARG ...]
+#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK EXECUTION DIRECTORY SCRIPT LINK GATE GRACE LEFT COMMAND [ARG ...]
 #
 # Descriptors: 3 the job's lock, which the workload inherits and so holds; 4 the log; 5 the record
 # of the execution, which gets this process's id and, last of all, the result.
@@ -11,12 +11,13 @@
 # would start a cleaner that inherits the lock and lives on as long as any Sage does.
 # GATE is the stop gate. A workload ends for it, and it may be gone before anybody else looks.
 # GRACE is how many seconds what the workload started has to end after TERM.
+# LEFT is the GROUP of the job's last execution, see session.sh, or empty.
 #
 # TERM stops the execution: TERM to the workload's first process, its leader; when that has ended and
 # nothing writes the log any more, or after PATIENCE seconds, TERM to the rest. KILL for a leader that
 # does not end comes from ender.sh. The rest, which the leader leaves, gets it here, GRACE later.
-mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6 grace=$7
-shift 7
+mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6 grace=$7 left=$8
+shift 8
 exec </dev/null >&4 2>&4
 # bash takes options from SHELLOPTS in the environment, too.
 set +ef
@@ -173,8 +174,11 @@ for program in "$1" setsid sleep ${link:+ln rm}; do
 done
 
 # We have the lock, so what is left of an earlier execution of this offset has lost it. A shell that cannot fork ends.
+find_left() {
+    search && add_session "$left"
+}
 trap 'lacks no_search "cannot start grep to search for processes of an earlier execution"' EXIT
-while search || lacks no_search "cannot search /proc for processes of an earlier execution"; [ -n "$pids" ]; do
+while find_left || lacks no_search "cannot search /proc for processes of an earlier execution"; [ -n "$pids" ]; do
     kill -s KILL $pids 2>/dev/null
     sleep 0.05
 done
@@ -196,7 +200,7 @@ before=$killed
 # Out of memory, the kernel ends a solver rather than the worker, or what all solvers need; to raise this is always
 # permitted. The marks are not exported: what the wrapper itself starts is not of the execution.
 marked() {
-    { echo 800 >/proc/self/oom_score_adj; } 2>/dev/null
+    { echo "$oom_score" >/proc/self/oom_score_adj; } 2>/dev/null
     SAGEQUEUE_JOB=$mark SAGEQUEUE_EXECUTION=$execution exec "$@"
 }
 clean() {
@@ -237,11 +241,18 @@ if [ -n "$link" ]; then
     [ -f "$link.py" ] || not_preparsed "$1 -preparse made no $link.py"
 fi
 unless_stopped
+# The workload's first process tells of itself, so that no workload runs of which the record says nothing, whoever is
+# killed. If it cannot, the workload is not started, and nobody may write a result.
 # From here on what goes wrong is the workload's, unless LACKS says otherwise.
-printf 'RUN=1\n' >&5 || { trap - EXIT && exit; }
+lead() {
+    look self
+    printf 'GROUP=%s:%s:%s\nRUN=1\n' "${line%% *}" "$start" "$place" >&5 || { kill -s KILL "$$" && exit; }
+    marked setsid "$@" 4>&- 5>&-
+}
+find_place
 hundredths
 began=$now
-marked setsid "$@" 4>&- 5>&- &
+lead "$@" &
 child=$!
 [ -z "$stopped" ] || stop
 
