@@ -286,6 +286,25 @@ def test_what_an_editor_copies_into_a_new_file_does_not_count_again(
     assert (log.at.execution, log.at.solutions, log.at.new) == ("second", 2, 2)
 
 
+@pytest.mark.parametrize("read", [False, True])
+def test_a_copy_in_the_place_of_the_log_counts_for_its_execution(log: Log, read: bool) -> None:
+    """A queue that was moved to another disk: the inode in the record is of no file there."""
+    log.write(solved(0))
+    log.settle()
+    log.begin("second")
+    log.write(solved(4))
+    if read:
+        log.read()
+    copy = log.path.with_name("copy")
+    shutil.copy(log.path, copy)
+    copy.rename(log.path)
+    os.dup2(os.open(log.path, os.O_WRONLY | os.O_APPEND), log.out)
+    for _ in range(2):
+        log.read(over=True)
+        assert (log.found(), log.at.execution, log.at.solutions) == ([0, 4], "second", 1)
+        assert log.at.lost, "nobody knows what the log had more"
+
+
 def test_a_solution_that_is_only_in_the_file_of_the_logs_name_counts(log: Log) -> None:
     """A process may have opened the log by its name."""
     log.read()

@@ -86,12 +86,17 @@ class Reader:
         if run is not None and not over and self._is_settled(run):
             return True
         self.out.worker = run.worker if run else "-"
-        current = sources.current(self.config, self.offset, self.at, run)
+        copy = sources.copy(self.config, self.offset, run) if run and log is None else None
+        if copy is not None and copy != self.at.inode:
+            self.at.execution, self.at.over = "", True  # all of it is read again
+        current = copy or sources.current(self.config, self.offset, self.at, run)
         done = True
         inodes = sources.inodes(self.config, self.offset, self.at, run, current, over=over)
         for inode in inodes:
             ended = over or inode != current
             done = done and self._follow(inode, run, current, log, over=ended, ask=interrupted)
+        if copy is not None:
+            self._is_lost()
         if done and over:
             self.out.close()
         return done

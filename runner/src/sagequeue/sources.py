@@ -1,6 +1,7 @@
 """Which files a partition's log is in: the one that was read last, the execution's, the newest."""
 
 import contextlib
+import os
 
 from sagequeue import logfile
 from sagequeue.config import Config
@@ -18,6 +19,26 @@ def current(config: Config, offset: int, at: Position, run: Execution | None) ->
     if run is not None:
         return logfile.written(config, offset, run.log_start)
     return logfile.inode_of(config.log_file(offset))
+
+
+def copy(config: Config, offset: int, run: Execution) -> int | None:
+    """The inode of a copy that has the name of the execution's log, if the log itself is gone.
+
+    A queue may have been moved to another disk, or come from a backup.
+    """
+    inode = logfile.inode_of(config.log_file(offset))
+    if run.log_inode is None or inode in (None, run.log_inode):
+        return None
+
+    def is_it(fd: int) -> bool:
+        return logfile.starts(fd, run.log_start, offset)
+
+    if (fd := logfile.find(config, offset, run.log_inode, is_it)) is not None:
+        os.close(fd)
+        return None
+    with contextlib.suppress(OSError), open(config.log_file(offset), "rb") as log:
+        return inode if is_it(log.fileno()) else None
+    return None
 
 
 def inodes(
