@@ -369,7 +369,7 @@ class Queue(RuleBasedStateMachine):
     @precondition(lambda self: not any(entry.locked for entry in self.jobs.values()))
     @rule()
     def requeue_running(self) -> None:
-        solvers = SimpleNamespace(end=lambda variable, wrapper: self._end_solver(variable))
+        solvers = SimpleNamespace(end=lambda variable, *rest: self._end_solver(variable))
         with mock.patch.object(operations.runtime, "for_config", return_value=solvers):
             operations.requeue_running(self.config, tell=_silent)
         for offset, entry in self.jobs.items():
@@ -493,8 +493,8 @@ class Queue(RuleBasedStateMachine):
             entry.go("C", PENDING)
         elif run.rc is None:
             entry.last = Outcome.INTERRUPTED
-            same = _word(entry.case) == run.gidx
-            entry.interrupts = entry.interrupts + 1 if same else 0
+            got_on = _got_on(run.gidx, _word(entry.case))
+            entry.interrupts = 0 if got_on else entry.interrupts + 1
             entry.go(*(("H", FAILED) if entry.interrupts >= 5 else ("G", PENDING)))
         elif run.rc == 0 and entry.case == str(LAST[offset]):
             entry.interrupts, entry.last = 0, Outcome.FOUND if found else Outcome.DONE
@@ -590,6 +590,12 @@ def _silent(line: str) -> None:
 
 def _word(case: str) -> str:
     return case or "-1"
+
+
+def _got_on(before: str, after: str) -> bool:
+    """Whether the state file moved on; `corrupt` is less than every number."""
+    least = {"corrupt": -2}
+    return int(least.get(after, after)) > int(least.get(before, before))
 
 
 def _recover_failed(entry: Entry) -> str:

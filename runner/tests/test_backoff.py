@@ -174,7 +174,7 @@ def test_a_job_whose_solvers_are_killed_waits_though_it_keeps_no_state_file(demo
         ends.append(time.clock_gettime(time.CLOCK_BOOTTIME))
         wrapper_of(solver.pid).kill()
         os.kill(solver.pid, 9)
-    demo.until(lambda: "INTERRUPTS" in demo.job(0) and demo.where(0) == [PENDING], "its wait")
+    demo.until(lambda: demo.where(0) == [PENDING] and "INTERRUPTS" in demo.job(0), "its wait")
     assert start(demo, 0, 3) >= ends[1] + 1
     assert "demo_off0 interrupted -> pending no_result" in demo.said(1)
     demo.until_state(DONE, 1, 2, 3)

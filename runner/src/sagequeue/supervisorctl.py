@@ -60,6 +60,8 @@ class Supervisorctl:
 
     def status(self) -> dict[str, tuple[str, int | None]] | None:
         """State and process of recovery and of the jobset's workers; None: no manager answers."""
+        if not _beside("supervisorctl").exists():
+            raise self._no_supervisor()
         if not lost_manager.answers(self.settings):
             return None  # supervisorctl would wait for ever for one that is stopped
         answer = self._call("status")
