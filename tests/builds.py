@@ -127,7 +127,7 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
         Edit("worker.py", "            if not status.st_size:", "            if False:"),
     ),
     "the record of an execution is not synced": (
-        Edit("execution.py", "durable.place if first else durable.replace", "durable.write"),
+        Edit("execution.py", "    durable.replace(path, ", "    durable.write(path, "),
     ),
     "the stop gate is not synced": (
         Edit("operations.py", "        durable.sync_directory(directory)\n", "        pass\n"),

@@ -237,3 +237,11 @@ def test_a_stop_is_noted_in_the_record_of_that_execution_and_of_no_other(tmp_pat
     path.unlink()
     execution.note_stop(path, first)
     assert not path.exists()
+
+
+def test_an_inode_may_have_twenty_digits(tmp_path: Path) -> None:
+    path = tmp_path / "demo_off0.result"
+    word = execution.begin(path, 1, 0, "-1", 2**64 - 1)
+    run = execution.read(path)
+    assert run is not None
+    assert (run.word, run.log_inode) == (word, 2**64 - 1)

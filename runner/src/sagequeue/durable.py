@@ -17,15 +17,10 @@ def write(path: str | Path, text: str, *, sync: bool = True) -> None:
 
 def replace(path: Path, text: str) -> None:
     """Put a complete file in the place of `path`, for good when this returns."""
-    place(path, text)
-    sync_directory(path.parent)
-
-
-def place(path: Path, text: str) -> None:
-    """The same, but its name is for good only when the caller has synced the directory."""
     temporary = path.with_name(f".{path.name}.tmp")
     write(temporary, text)
     rename(temporary, path)
+    sync_directory(path.parent)
 
 
 def rename(temporary: Path, path: Path) -> None:

@@ -27,7 +27,7 @@ FORMAT = 2
 """The format of the records that we write. Since 2 the wrapper tells when the workload starts."""
 
 _RC = re.compile(r"[0-9]{1,3}")
-_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,20}")
 _GROUP = re.compile(r"[0-9]{1,10}:[0-9]{1,18}:[0-9]{0,18}:[0-9a-f-]{0,36}")
 # Bytes of a record that are read: a gate that is there for months is noted again and again.
 _LONGEST = 1 << 24
@@ -92,8 +92,8 @@ def begin(
 ) -> str:  # fmt: skip
     """Put the head of a new record in the place of an earlier execution's; returns its word.
 
-    For good, before the claim: an old result must not come back to decide a new execution. The
-    `first` execution of a job has no record before it. Then the caller syncs the directory, later.
+    For good, before the claim: an old result must not come back to decide a new execution. `first`
+    is whether it is known to be the first of its job.
     """
     word = secrets.token_hex(8)
     head = {"FORMAT": str(FORMAT), "WORKER": str(worker), "EXECUTION": word, "STARTED": now()}
@@ -102,8 +102,7 @@ def begin(
         place["LOG_INODE"] = str(log_inode)
     if first:
         place["FIRST"] = "1"
-    text = keyvalue.render({**head, **place, "GIDX": gidx})
-    (durable.place if first else durable.replace)(path, text)
+    durable.replace(path, keyvalue.render({**head, **place, "GIDX": gidx}))
     return word
 
 
