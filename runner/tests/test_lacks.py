@@ -75,6 +75,8 @@ def test_a_search_that_does_not_find_itself_is_none(
 FROM_THE_ENVIRONMENT = [
     ("SHELLOPTS", "noglob"),
     ("SHELLOPTS", "errexit"),
+    ("SHELLOPTS", "monitor"),
+    ("SHELLOPTS", "noclobber"),
     ("BASH_FUNC_grep%%", '() {\n /bin/grep --color=always "$@"\n}'),
     ("BASH_FUNC_grep%%", "() {\n echo /proc/self/cmdline\n}"),
 ]
@@ -88,8 +90,9 @@ def test_what_the_shell_takes_from_the_environment_does_not_spoil_the_search(
     marks = {"SAGEQUEUE_JOB": str(wrapped.lock), "here": str(wrapped.root)}
     stray = subprocess.Popen(["sleep", "1000"], env={**os.environ, **marks})
     try:
-        assert wrapped.run("exit 0").rc == 0
+        assert wrapped.run("cat /proc/self/oom_score_adj >score; exit 7").rc == 7
         assert stray.poll() == -signal.SIGKILL
+        assert wrapped.file("score") == "800"
     finally:
         stray.kill()
         stray.wait()

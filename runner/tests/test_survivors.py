@@ -13,6 +13,7 @@ from rig import Rig, alive, wrapper_of
 from sagequeue import execution
 from sagequeue.jobs import JobState
 from sagequeue.owner import boot_id, process
+from sagequeue.runtime import ENDER
 from wrapped import SHELLS, Wrapped
 
 PENDING, RUNNING, DONE, FAILED = JobState
@@ -234,5 +235,40 @@ def test_a_session_that_cannot_be_searched_for_forbids_the_start(wrapped: Wrappe
         wrapped.start("touch begun", path=f"{programs}:{os.environ['PATH']}")
         assert wrapped.ended().lacks == "no_search"
         assert not (wrapped.root / "begun").exists()
+    finally:
+        session.close()
+
+
+ANOTHER_USER = ["setpriv", "--reuid=54399", "--clear-groups", "--inh-caps=-all"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes another user's identity")
+def test_what_cannot_be_ended_forbids_the_start(wrapped: Wrapped) -> None:
+    """A process that waits for a dead disk does not end; neither does one of another user."""
+    for directory in (wrapped.root, wrapped.root.parent, wrapped.root.parent.parent):
+        directory.chmod(0o755)
+    session = Session(800)
+    try:
+        wrapped.left, wrapped.patience = group(session), 1
+        wrapped.start("touch begun", before=ANOTHER_USER)
+        run = wrapped.ended()
+        assert (run.lacks, run.started) == ("no_search", False)
+        assert f"cannot end what is left of an earlier execution: process {session.pid}" in (
+            wrapped.log.read_text()
+        )
+        assert alive(session.pid)
+    finally:
+        session.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="takes another user's identity")
+def test_the_ender_gives_up_what_cannot_be_ended(wrapped: Wrapped) -> None:
+    session = Session(800)
+    try:
+        wrapped.patience = 0
+        words = ["SAGEQUEUE_EXECUTION=0", "0", "0", group(session)]
+        script = [*wrapped.shell, "-c", wrapped.patient(ENDER), "sagequeue-ender", *words]
+        assert subprocess.run([*ANOTHER_USER, *script]).returncode == 1
+        assert alive(session.pid)
     finally:
         session.close()

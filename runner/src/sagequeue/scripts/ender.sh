@@ -8,13 +8,12 @@
 # TERM to the rest after PATIENCE seconds. KILL, for all that is left, after GRACE seconds more.
 # GROUP, which may be empty, names the session of the execution, see session.sh.
 variable=$1 wrapper=$2 grace=$3 group=$4
-# As in wrapper.sh.
-set +ef
 
 # As in wrapper.sh, which gives helpers so many seconds before they get TERM.
 patience=5
 
-# Sets `pids` to the processes with the mark of the execution, and those of its session. False if they cannot be known, as in wrapper.sh.
+# Sets `pids` to the processes with the mark of the execution, and those of its session. False if they cannot be known,
+# as in wrapper.sh.
 search() {
     set -- /proc/[0-9]*/environ
     case " $* " in *" /proc/$$/environ "*) ;; *) return 1 ;; esac
@@ -75,6 +74,8 @@ while ! search && unknown=1 || [ -n "$pids" ] || wrapper; do
         kill -s KILL $pids 2>/dev/null
         # It has had the time to write the result; if it has not, it is stopped.
         [ "$now" -lt "$((limit + 2))" ] || { wrapper && kill -s KILL "$wrapper"; }
+        # What waits for a dead disk, say, does not end. The caller comes again, or names it.
+        [ "$now" -lt "$((limit + 5))" ] || exit 1
     elif [ "$now" -ge "$soon" ] && [ "$told" != all ] && ! obeys; then
         for pid in $pids; do
             case " $told " in *" $pid "*) ;; *) kill -s TERM "$pid" 2>/dev/null ;; esac

@@ -3,12 +3,12 @@
 #   sh -c "$(cat session.sh holders.sh)" sagequeue-holders GRACE [PID:START ...] 3<LOCK
 #
 # Descriptor 3 is the lock's file, opened anew: the file may have no path that is seen here. A holder inherited a
-# descriptor that has the lock, which its `lock:` line in fdinfo(5) shows. A process that took the lock itself is none:
-# that is a worker, recovery or a verb, which lets go of it soon.
+# descriptor that has the lock, which its `lock:` line in fdinfo(5) shows. A process that took the lock itself is not a
+# holder. It is a worker, recovery or a verb, and releases the lock soon.
 #
 # Those of the named holders that hold the lock still get TERM, and after GRACE seconds KILL; START is as in session.sh.
-# Then each holder that is there is printed, PID:START NAME. A caller names those that it was told before, and has
-# looked at the execution's record in between: so nothing of a later execution can be among them.
+# Then the script prints each holder that is left, as PID:START NAME. The caller passes only holders that an earlier
+# call printed, and reads the execution's record in between. So no process of a later execution is ended.
 grace=$1
 shift
 

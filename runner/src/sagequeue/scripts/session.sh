@@ -6,6 +6,9 @@
 # which is the number of its group and of its session, too; its start; the start of the first process of its PID
 # namespace; the id of the boot. Starts are in clock ticks since boot.
 
+# bash takes options from SHELLOPTS in the environment. With `monitor` a child leads a group already, and setsid forks.
+set +efCm
+
 # What the leader gets in oom_score_adj, and all that it starts inherit.
 oom_score=800
 
@@ -28,10 +31,10 @@ find_place() {
 # done.
 #
 # The number of a session is not given to another one as long as one of its processes lives, and all processes of a
-# session are of one execution. So one of them tells of all: the leader, by its start; a process with our mark; or one
-# with the mark of another job. Where none tells, the number may be another session's by now, whose leader has ended:
-# then those are taken that have the leader's oom_score_adj, as no other program does. No process with the mark of
-# another job is ever taken.
+# session are of one execution. So one process identifies the whole session: the leader, by its start; a process with
+# our mark; or one with the mark of another job. If there is none of these, the number may belong to another session by
+# now, whose leader has ended: then those processes are taken that have the leader's oom_score_adj, which other programs
+# do not set. A process with the mark of another job is never taken.
 add_session() {
     [ -n "$1" ] || return 0
     find_place
@@ -57,7 +60,7 @@ add_session() {
     [ -n "$self" ] || return 1
     [ -n "$members" ] || return 0
     # It has to find its own last argument, as in `search`.
-    others=$(LC_ALL=C grep -lsz -e '^SAGEQUEUE_JOB=' $files /proc/self/cmdline SAGEQUEUE_JOB=)
+    others=$(LC_ALL=C command grep -lsz -e '^SAGEQUEUE_JOB=' $files /proc/self/cmdline SAGEQUEUE_JOB=)
     case $others in */proc/self/cmdline) ;; *) return 1 ;; esac
     mine=''
     for pid in $members; do
@@ -69,7 +72,7 @@ add_session() {
         esac
         score=0
         { read -r score <"/proc/$pid/oom_score_adj"; } 2>/dev/null
-        [ -z "$ours" ] && [ "$score" -lt "$oom_score" ] || mine="$mine $pid"
+        [ -z "$ours" ] && [ "$score" -ne "$oom_score" ] || mine="$mine $pid"
     done
     pids=$pids$mine
 }

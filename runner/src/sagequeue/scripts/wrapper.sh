@@ -19,8 +19,6 @@
 mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6 grace=$7 left=$8
 shift 8
 exec </dev/null >&4 2>&4
-# bash takes options from SHELLOPTS in the environment, too.
-set +ef
 
 # A filter of the output, `tee` say, reads on after the leader's end. It has so many seconds to write what it read.
 patience=5
@@ -62,13 +60,13 @@ remaining() {
         case "$pids " in *" $path "*) ;; *) pids="$pids $path" ;; esac
     done
 }
-# Whether nothing is left of an execution that took half a second at most, which spares the search. The kernel gives
-# process ids in turn, so what the leader started has one between its own and that of a process that is started now. In
-# so short a time they do not begin again: there are 32,768 of them or more.
+# True if the execution lasted half a second at most and no process that was started after its leader is alive. Then no
+# search is needed. The kernel gives out process ids in increasing order, so a child's id lies between the leader's and
+# that of a process started now. In so short a time the ids do not start again: there are 32,768 of them or more.
 alone() {
     [ -z "$link" ] || return 1
     hundredths
-    [ "$((now - began))" -le 50 ] || return 1
+    [ -n "$now" ] && [ "$((now - began))" -le 50 ] || return 1
     : &
     newest=$! pid=$child
     wait "$newest"
@@ -166,7 +164,7 @@ lacks() {
 }
 cd "$directory" || lacks no_directory "cannot enter $directory"
 [ -r "$script" ] || lacks no_script "cannot read $script"
-# Of an empty script or program every shell and Python makes a success. A full disk or a power cut leaves such files.
+# Shells and Python run an empty file and exit with 0. A full disk or a power cut leaves such files.
 [ -s "$script" ] || lacks no_script "$script is empty"
 case $1 in */*) [ ! -e "$1" ] || [ -s "$1" ] || lacks no_program "$1 is empty" ;; esac
 for program in "$1" setsid sleep ${link:+ln rm}; do
@@ -178,8 +176,14 @@ find_left() {
     search && add_session "$left"
 }
 trap 'lacks no_search "cannot start grep to search for processes of an earlier execution"' EXIT
+seconds
+last=$((now + patience))
 while find_left || lacks no_search "cannot search /proc for processes of an earlier execution"; [ -n "$pids" ]; do
     kill -s KILL $pids 2>/dev/null
+    seconds
+    # What waits for a dead disk, say, does not end. A stop ends the wait, too.
+    [ -z "$stopped" ] && [ "$now" -lt "$last" ] ||
+        lacks no_search "cannot end what is left of an earlier execution: process$pids"
     sleep 0.05
 done
 trap 'lacks no_process "cannot start another process"' EXIT
