@@ -8,12 +8,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
 from embedded import WORKERS, Embedded, Type, make, typing
 from rig import alive
-from sagequeue import outsiders
+from sagequeue import lost_manager, outsiders
 from sagequeue.exceptions import SagequeueError
 from sagequeue.jobs import JobState
 from sagequeue.owner import held, try_lock
@@ -270,3 +271,14 @@ def test_a_worker_whose_process_cannot_be_seen_is_told_of(
         assert "worker 1 (its process cannot be seen from here)" in typed("stop", status=1)
         with pytest.raises(SagequeueError, match="do not hand over"):
             outsiders.hand_over(demo.config, [demo.units()["demo-1"]])
+
+
+def test_a_lost_manager_is_ended_though_a_child_of_it_cannot_be_looked_at() -> None:
+    """A zombie's files are root's."""
+    child, manager = mock.Mock(), mock.Mock()
+    child.open_files.side_effect = psutil.AccessDenied(7)
+    manager.children.return_value = [child]
+    with mock.patch.object(psutil, "wait_procs"):
+        lost_manager.end([manager])
+    manager.kill.assert_called_once()
+    child.terminate.assert_not_called()

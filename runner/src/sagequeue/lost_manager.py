@@ -81,8 +81,10 @@ def end(managers: Iterable[psutil.Process]) -> None:
     for manager in managers:
         with suppress(psutil.Error):
             manager.suspend()  # or it may start another program meanwhile
-            others = [child for child in manager.children() if not _has_a_place(child)]
-            manager.kill()
+            try:
+                others = [child for child in manager.children() if not _has_a_place(child)]
+            finally:
+                manager.kill()
             for other in others:  # recovery, and workers in the pause before they begin
                 with suppress(psutil.Error):
                     other.terminate()
@@ -90,5 +92,12 @@ def end(managers: Iterable[psutil.Process]) -> None:
 
 
 def _has_a_place(process: psutil.Process) -> bool:
-    """Whether it is a worker, of any jobset, that has begun: one has its lock open."""
-    return any(_LOCK.fullmatch(os.path.basename(file.path)) for file in process.open_files())
+    """Whether it is a worker, of any jobset, that has begun: one has its lock open.
+
+    What cannot be looked at counts as one: a process that ends just now, whose files are root's.
+    """
+    try:
+        files = process.open_files()
+    except psutil.Error:
+        return True
+    return any(_LOCK.fullmatch(os.path.basename(file.path)) for file in files)
