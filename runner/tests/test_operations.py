@@ -567,3 +567,16 @@ def test_rotated_logs_are_purged_with_the_logs_and_other_files_beside_them_stay(
     operations.purge(config, {"logs": operations.kept_files(config)["logs"]}, tell=told)
     assert sorted(os.listdir(config.log_dir)) == sorted([*others, "demo_off0.log.7"])
     assert told[-1] == "removed 8 logs"
+
+
+def test_requeue_running_goes_on_to_the_others_when_a_jobs_own_file_is_spoilt(
+    config: Config, spool: Spool, put: Put, told: Told
+) -> None:
+    names = [put(RUNNING, offset) for offset in (0, 1)]
+    (config.ledger_dir / f"{names[0]}.jsonl").mkdir()
+    execution.begin(spool.result_file(names[0]), 1, 0, "-1")
+    with pytest.raises(IsADirectoryError):
+        operations.requeue_running(config, tell=told)
+    assert told[0].startswith("demo_off0 stays in running/")
+    assert told[1:] == ["demo_off1 is pending", "requeued=1"]
+    assert states(spool) == {"running": [0], "pending": [1]}

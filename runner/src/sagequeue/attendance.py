@@ -81,7 +81,7 @@ def _without_a_solver(spool: Spool, job: Job, worker: str, orphan: str | None) -
         )
     elif orphan is None:
         yield f"{job.name} is running, and its solver has ended; {worker} settles it at once."
-        yield f"Does it stay so, {typed(settings, 'journal')} says what keeps the worker from it."
+        yield f"If it stays like this, {typed(settings, 'journal')} says why it cannot."
     elif run is None and predecessor.commands(settings):
         yield f"{job.name} is running: {sentence('shell_project_at_work')}, and may have it."
         yield f"Next: nothing until that has ended; {typed(settings, 'migrate')} says how."

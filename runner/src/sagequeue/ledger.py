@@ -51,7 +51,9 @@ class Ledger:
             if _lock(fd, _PATIENCE if wait else 0.0):
                 return cls(path, fd)
             if wait:
-                raise TimeoutError(f"{path} is locked by a process that reads the log, or stands")
+                raise TimeoutError(
+                    f"{path} is locked by a process that reads the log or is stopped"
+                )
         except BaseException:
             os.close(fd)
             raise

@@ -46,6 +46,8 @@ _LONGEST_GATE = 1 << 20
 
 # Seconds in which recovery, or another look, lets go of the lock of a job that does not run.
 _PATIENCE = 10.0
+# Seconds in which a worker settles a job whose solver has ended, if nothing else has the lock.
+_SETTLING = 20.0
 
 
 @contextlib.contextmanager
@@ -182,33 +184,39 @@ def requeue_running(config: Config, *, tell: Tell) -> None:
     predecessor.refuse(spool)
     solvers = runtime.for_config(config)
     requeued = 0
+    wrong: OSError | None = None
     for name in sorted(spool.names(JobState.RUNNING)):
-        lost = None
-        if (lock := spool.lock(name)) is None:
-            try:
-                lock, lost = _end(spool, solvers, name)
-            except Busy as error:
-                tell(f"{name} stays in running/: {error}")
-                continue
-        if lock is None:
-            tell(f"{name} was given back, and claimed again")
+        try:
+            tell(f"{name} {_requeue(spool, solvers, name)}")
             requeued += 1
-            continue
-        with lock, contextlib.suppress(IllegalEdge):
-            # Its worker may have had the lock first and settled it; that is as good.
-            if spool.lies(JobState.RUNNING, name):
-                try:
-                    settlement.settle(spool, lock, name, lost=lost, by_hand=True)
-                except StateUnreadable as error:
-                    tell(f"{name} stays in running/, with its result: {error}")
-                    continue
-                except TimeoutError as error:
-                    tell(f"{name} stays in running/: {error}; try again later")
-                    continue
-        where = ", ".join(spool.locate(name))
-        tell(f"{name} is {where}")
-        requeued += 1
+        except Busy as error:
+            tell(f"{name} stays in running/: {error}")
+        except StateUnreadable as error:
+            tell(f"{name} stays in running/, with its result: {error}")
+        except TimeoutError as error:
+            tell(f"{name} stays in running/: {error}; try again later")
+        except (
+            OSError
+        ) as error:  # of this job's files, perhaps: the others' solvers end all the same
+            tell(f"{name} stays in running/: {error}")
+            wrong = error
     tell(f"requeued={requeued}")
+    if wrong is not None:
+        raise wrong
+
+
+def _requeue(spool: Spool, solvers: runtime.Runtime, name: str) -> str:
+    """End one job's solver and settle the job; what became of it."""
+    lock, lost = spool.lock(name), None
+    if lock is None:
+        lock, lost = _end(spool, solvers, name)
+    if lock is None:
+        return "was given back, and claimed again"
+    with lock, contextlib.suppress(IllegalEdge):
+        # Its worker may have had the lock first and settled it; that is as good.
+        if spool.lies(JobState.RUNNING, name):
+            settlement.settle(spool, lock, name, lost=lost, by_hand=True)
+    return f"is {', '.join(spool.locate(name))}"
 
 
 def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> tuple[Lock | None, Execution | None]:
@@ -240,22 +248,26 @@ def _end(spool: Spool, solvers: runtime.Runtime, name: str) -> tuple[Lock | None
             waiting.join(LockWaiter.AGAIN)
             if since is None and now is not None and now.wrapper is not None:
                 since = time.monotonic()
-            elif since is not None and time.monotonic() - since > solvers.linger:
-                _free(spool, solvers, waiting, (now or execution.UNKNOWN).word)
+            elif since is not None and (late := time.monotonic() - since) > solvers.linger:
+                word = (now or execution.UNKNOWN).word
+                _free(spool, solvers, waiting, word, hurry=late > _SETTLING)
         lost = ended and execution.read(record) in (None, execution.UNKNOWN)
         return waiting.taken(), replace(execution.UNKNOWN, stopped=True) if lost else None
 
 
-def _free(spool: Spool, solvers: runtime.Runtime, waiting: LockWaiter, word: str) -> None:
+def _free(
+    spool: Spool, solvers: runtime.Runtime, waiting: LockWaiter, word: str, *, hurry: bool
+) -> None:
     """End what holds the lock of an execution of that word that has ended.
 
-    Raises Busy if that cannot be done.
+    Raises Busy if that cannot be done. If nothing is seen that holds it, a worker may be settling
+    the job, and Busy is raised only in a `hurry`.
     """
     name = waiting.path.stem
     still = functools.partial(freeing.is_last, spool, name, word)
     left = freeing.end(solvers, waiting.path, still)
     waiting.join(LockWaiter.AGAIN if left else solvers.linger)
-    if not waiting.over and still():
+    if (left or hurry) and not waiting.over and still():
         raise Busy(f"{told(left)} holds its lock and cannot be ended")
 
 

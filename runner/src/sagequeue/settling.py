@@ -51,7 +51,7 @@ class Settling:
     runtime: Runtime
     signals: Signals
     # Why nothing could be started when we last looked; empty: look before the next claim;
-    # None: nothing speaks against one.
+    # None: jobs can be started.
     outage: str | None
 
     def __init__(self) -> None:
@@ -154,6 +154,10 @@ class Settling:
         """Try again to settle the jobs that could not be settled before."""
         for name in self.unsettled.take():
             record = self.spool.result_file(name)
+            owned = self.spool.owner_file(name)
+            if not owner.is_mine(owned) and owner.orphan_reason(owned) is None:
+                self.lost.pop(name, None)  # it was settled, and another worker has it
+                continue
             if (lock := self.spool.lock(name) or self.freed_again(name)) is None:
                 # Recovery is at it, or it is solved anew.
                 if self.spool.lies(JobState.RUNNING, name):
@@ -161,8 +165,8 @@ class Settling:
                 continue
             with lock:
                 run = execution.read(record) or UNKNOWN
-                lost = self.lost.get(name, UNKNOWN if run is UNKNOWN else None)
-                if run.over or owner.is_mine(self.spool.owner_file(name)):
+                lost = self.lost.get(name, UNKNOWN) if run is UNKNOWN else None
+                if run.over or owner.is_mine(owned):
                     self.settle(lock, name, lost)
 
     def freed_again(self, name: str) -> Lock | None:

@@ -86,6 +86,7 @@ class Worker(Attending):
                 turn = self.run_once()
             except IllegalEdge as error:
                 self.say(f"{error}; left as it is")
+                left_over = True  # other jobs may have been at hand
                 continue
             except OSError as error:
                 # A full or read-only disk: what we hold stays as it is until it is mended.
@@ -193,9 +194,7 @@ class Worker(Attending):
                 return None
             self.told.pop(name, None)
             self.spool.claim(lock)
-            # After the claim, whose sync has them on the disk already on most filesystems.
-            if lock.is_new:
-                durable.sync_directory(self.config.run_dir)
+            # After the claim, whose sync has it on the disk already on most filesystems.
             if not status.st_size:
                 durable.sync_directory(self.config.log_dir)
             self.own(name)
