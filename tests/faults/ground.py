@@ -136,10 +136,11 @@ class Ground:
         return {k for k in range(plan.stride) if f"{self.name(k)}.env" in found}
 
     def attempts(self, offset: int, state: str) -> int:
-        """The job file's ATTEMPTS."""
-        for line in self.file(state, offset).read_text().splitlines():
-            if line.startswith("ATTEMPTS="):
-                return int(line.partition("=")[2])
+        """The job file's ATTEMPTS; 0 for a file that is spoilt, as a round may end."""
+        with suppress(OSError, ValueError):
+            for line in self.file(state, offset).read_text().splitlines():
+                if line.startswith("ATTEMPTS="):
+                    return int(line.partition("=")[2])
         return 0
 
     def found(self) -> set[tuple[int, int]]:
