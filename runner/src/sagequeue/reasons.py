@@ -18,8 +18,9 @@ SENTENCES = {
     "workers go on by themselves",
     "no_program": "a program that it needs was not found where it is to run: its interpreter "
     "(SAGE_BIN), what that names in turn, or setsid; its log names it, see `sagequeue doctor`, too",
-    "no_search": "the search for processes of an earlier execution could not be done, so it was "
-    "not started: it needs grep, /proc and one more process",
+    "no_search": "the search for processes of an earlier execution could not be done (it needs "
+    "grep, /proc and one more process), or one of them could not be ended, so it was not started; "
+    "its log says more",
     "no_process": "the machine or the container could start no more processes (its limit is "
     "reached)",
     "not_preparsed": "Sage's preparser failed, so the workload was not started and nothing is held "
