@@ -12,6 +12,7 @@ from sagequeue import keyvalue
 from sagequeue.config import Config
 from sagequeue.jobs import JobState, job_name
 from sagequeue.spool import Spool
+from wrapped import SHELLS, Wrapped
 
 
 @pytest.fixture
@@ -85,3 +86,13 @@ def demo(tmp_path: Path) -> Iterator[Rig]:
     with rig(tmp_path / "rig") as made:
         made.run("enqueue")
         yield made
+
+
+@pytest.fixture(params=SHELLS)
+def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wrapped]:
+    """An execution of the wrapper, once under each shell."""
+    made = Wrapped(tmp_path, request.param)
+    try:
+        yield made
+    finally:
+        made.close()

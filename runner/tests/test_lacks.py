@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,9 @@ from kit import waiting
 from programs import program
 from rig import Rig, alive
 from sagequeue.jobs import JobState
-from wrapped import SHELLS, Wrapped
+from wrapped import Wrapped
 
 TOOLS = ("bash", "cat", "env", "grep", "head", "ln", "rm", "setsid", "sh", "sleep", "tr")
-
-
-@pytest.fixture(params=SHELLS)
-def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wrapped]:
-    made = Wrapped(tmp_path, request.param)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def tools(root: Path, *, without: str = "") -> Path:

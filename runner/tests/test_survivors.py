@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from sagequeue import execution
 from sagequeue.jobs import JobState
 from sagequeue.owner import boot_id, process
 from sagequeue.runtime import ENDER
-from wrapped import SHELLS, Wrapped
+from wrapped import Wrapped
 
 PENDING, RUNNING, DONE, FAILED = JobState
 DISGUISES = ["zeros", "title", "apart"]
@@ -120,15 +119,6 @@ def test_a_job_that_is_done_keeps_no_session(demo: Rig) -> None:
     kill_wrapper_and(demo, solver)
     demo.until_state(DONE, *range(4))
     assert not demo.spool.group_file("demo_off0").exists()
-
-
-@pytest.fixture(params=SHELLS)
-def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wrapped]:
-    made = Wrapped(tmp_path, request.param)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 class Session:

@@ -4,23 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from kit import waiting
 from rig import alive
-from wrapped import SHELLS, Wrapped
-
-
-@pytest.fixture(params=SHELLS)
-def wrapped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Wrapped]:
-    made = Wrapped(tmp_path, request.param)
-    try:
-        yield made
-    finally:
-        made.close()
-
+from wrapped import Wrapped
 
 # Nothing of the output is read before the wrapper has waited for the leader.
 ONCE_IT_ENDED = "while kill -0 $$ 2>/dev/null; do sleep 0.01; done; sleep 0.3"

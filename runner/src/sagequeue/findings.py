@@ -24,7 +24,7 @@ def record(
 
     `inode` is the log's, `at` the byte of it at which the solution begins. The same solution,
     printed again, keeps its first record. One that is read again after a crash, from the same
-    place, is new still. A file in the record's place that is none (empty, or spoilt) is replaced.
+    place, is new still. An empty or damaged record is replaced.
     """
     words = "\n".join((str(gidx), *lines))
     digest = hashlib.sha256(words.encode("utf-8", errors="replace")).hexdigest()[:12]

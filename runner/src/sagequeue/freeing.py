@@ -20,9 +20,9 @@ def end(
 ) -> list[Holder]:
     """End the processes that hold the lock of an execution that has ended; those that are left.
 
-    `still` looks at the record: whether the execution is the job's last. A process that was found
-    before that look is none of a later execution. Without `patient` they have no time to end by
-    themselves.
+    `still` reads the record, and says whether the execution is the job's last. So a process that
+    was found before does not belong to a later execution. Without `patient` they are killed at
+    once.
     """
     known: list[Holder] = []
     for _ in range(_ROUNDS):

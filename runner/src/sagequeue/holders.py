@@ -49,7 +49,7 @@ def ask(
     """The holders of the lock that are left when those of `ended` were ended, by the script.
 
     `before` is the command that runs the script elsewhere, `grace` is seconds. Empty if the script
-    cannot be run: then nobody is seen.
+    cannot be run.
     """
     named = [f"{h.pid}:{h.start}" for h in ended if h.container == container]
     script = ["sh", "-c", SCRIPT, "sagequeue-holders", str(grace), *named]

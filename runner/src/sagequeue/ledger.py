@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 # Seconds that whoever reads a log is waited for, and seconds between looks. A reader may be stopped
 # (SIGSTOP, a frozen control group), and nobody who settles jobs may stand with it for ever.
 _PATIENCE, _AGAIN = 20.0, 0.05
-# A line that is longer than so many chunks is none of ours.
+# We write no line that is longer than so many chunks.
 _MOST_CHUNKS = 64
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 

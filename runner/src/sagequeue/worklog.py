@@ -10,7 +10,7 @@ _MIB = 1 << 20
 
 
 def make_directory(config: Config) -> None:
-    """Make the logs' directory again if somebody put all logs away.
+    """Make the logs' directory again if it was moved away.
 
     Not where all of the jobset's directory is away: it may come back.
     """

@@ -35,11 +35,6 @@ wrapper() {
     done <"/proc/$wrapper/cmdline"; } 2>/dev/null
     return 1
 }
-# Seconds since boot: the wall clock may be set meanwhile.
-seconds() {
-    read -r now _ </proc/uptime
-    now=${now%.*}
-}
 # Whether the wrapper can do as it is told.
 obeys() {
     wrapper && look "$wrapper" && case $state in [TtZX]) return 1 ;; esac

@@ -12,10 +12,6 @@
 grace=$1
 shift
 
-seconds() {
-    read -r now _ </proc/uptime
-    now=${now%.*}
-}
 # Whether the descriptor, a path of /proc/PID/fd, has the lock, and another process took it.
 has_lock() {
     [ "$1" -ef "/proc/$$/fd/3" ] || return 1

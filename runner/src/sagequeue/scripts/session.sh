@@ -12,6 +12,12 @@ set +efCm
 # What the leader gets in oom_score_adj, and all that it starts inherit.
 oom_score=800
 
+# Sets `now` to the seconds since boot: the wall clock may be set meanwhile.
+seconds() {
+    read -r now _ </proc/uptime
+    now=${now%.*}
+}
+
 # Sets what /proc says of a process: `line`, all of it; `state`, `session`, how many `threads`, its `start`.
 look() {
     { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1

@@ -23,11 +23,7 @@ exec </dev/null >&4 2>&4
 # A filter of the output, `tee` say, reads on after the leader's end. It has so many seconds to write what it read.
 patience=5
 
-# Seconds since boot, as `now`: the wall clock may be set meanwhile.
-seconds() {
-    read -r now _ </proc/uptime
-    now=${now%.*}
-}
+# Hundredths of a second since boot, as `now`.
 hundredths() {
     read -r now _ </proc/uptime
     now=${now%.*}${now#*.}
