@@ -13,6 +13,8 @@ import pytest
 from rig import Rig, alive, wrapper_of
 from sagequeue.jobs import JobState
 
+pytestmark = pytest.mark.slow
+
 
 def test_eight_workers_that_start_at_once_solve_every_case_once(demo: Rig) -> None:
     demo.grow(16, 64)

@@ -12,6 +12,8 @@ from rig import Rig, alive
 from sagequeue.jobs import JobState
 from test_guarantee import waiting_wrapper
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def solver(demo: Rig) -> Line:

@@ -12,6 +12,8 @@ from rig import Rig, rig, wrapper_of
 from sagequeue import findings
 from sagequeue.jobs import JobState
 
+pytestmark = pytest.mark.slow
+
 PENDING, RUNNING, DONE, FAILED = JobState
 # Over /sys/fs/cgroup, in a mount namespace of the worker's own.
 # Without root a namespace of users is needed, from which the processes outside cannot be examined.

@@ -24,6 +24,8 @@ from sagequeue.runtime import Local
 from sagequeue.spool import Spool
 from sagequeue.watch import Signals, Watch
 
+pytestmark = pytest.mark.slow
+
 PENDING, RUNNING, DONE, FAILED = JobState
 SLEEP = ["sleep", "1000"]
 # It starts programs that hold the lock, too.

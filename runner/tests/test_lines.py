@@ -174,6 +174,7 @@ def demo(tmp_path: Path) -> Iterator[Rig]:
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_printed_before_the_state_file_outlives_the_solver(
     demo: Rig, kind: str, monkeypatch: pytest.MonkeyPatch

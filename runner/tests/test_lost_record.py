@@ -8,6 +8,8 @@ from rig import Rig, alive
 from sagequeue import execution, findings
 from sagequeue.jobs import JobState
 
+pytestmark = pytest.mark.slow
+
 PENDING, RUNNING, DONE, FAILED = JobState
 SOLUTION = "FOUND perfect number: 6"
 

@@ -138,6 +138,7 @@ def test_a_line_that_is_being_written_is_not_split(script: Script, tmp_path: Pat
     assert values(one) == [1, 23]
 
 
+@pytest.mark.slow
 def test_a_stopped_solvers_cases_are_unconfirmed(script: Script, tmp_path: Path) -> None:
     """A state file that moved on past a solution in a buffer that was lost."""
     went = fifo(tmp_path, "went")
@@ -189,6 +190,7 @@ def test_a_workload_that_empties_its_log_has_its_cases_unconfirmed(script: Scrip
     assert "nothing in all" not in one.run("found").stdout
 
 
+@pytest.mark.slow
 def test_a_log_of_gigabytes_delays_no_stop(script: Script, tmp_path: Path) -> None:
     """A worker that is told to end leaves what it did not read to whoever comes next."""
     went = fifo(tmp_path, "went")

@@ -19,6 +19,8 @@ from sagequeue.exceptions import SagequeueError
 from sagequeue.jobs import JobState
 from sagequeue.owner import held, try_lock
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def demo(

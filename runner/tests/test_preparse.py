@@ -13,6 +13,8 @@ from sagequeue.doctor import examine, queue
 from sagequeue.doctor.patient import Patient
 from sagequeue.jobs import JobState
 
+pytestmark = pytest.mark.slow
+
 PENDING, RUNNING, DONE, FAILED = JobState
 
 # As Sage does: write the preparsed program beside the name given. It may be told to wait, to fail

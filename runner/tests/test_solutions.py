@@ -184,6 +184,7 @@ def test_a_pattern_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPat
     assert Pattern("(a+)+$").matches("aaa"), "the alarm is off again"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "text",

@@ -13,6 +13,8 @@ from embedded import WORKERS, Embedded, Type, make, typing
 from rig import alive
 from sagequeue.jobs import JobState
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def demo(

@@ -15,6 +15,8 @@ from sagequeue.owner import boot_id, process
 from sagequeue.runtime import ENDER
 from wrapped import Wrapped
 
+pytestmark = pytest.mark.slow
+
 PENDING, RUNNING, DONE, FAILED = JobState
 DISGUISES = ["zeros", "title", "apart"]
 

@@ -299,6 +299,7 @@ def test_a_name_that_is_no_offset_goes_to_failed(demo: Rig) -> None:
     assert (demo.config.pending_dir / "notes.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_command_too_long_to_be_executed_fails_its_job_and_no_worker(demo: Rig) -> None:
     demo.configure(MAX_FAILED_RETRIES=0)
     demo.run("enqueue", "--offset", "0")

@@ -139,6 +139,7 @@ def test_a_stop_while_a_helper_still_writes_does_not_undo_the_end(wrapped: Wrapp
     assert (run.rc, run.stopped, run.cut) == (0, False, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapper", ["dead", "stopped"])
 def test_without_its_wrapper_an_execution_is_stopped_from_its_leader_on(
     wrapped: Wrapped, wrapper: str

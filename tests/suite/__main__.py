@@ -1,8 +1,8 @@
 """Run a size of the project's tests: `./test`, `./test unit` or `./test long` calls this.
 
-Two steps run at a time, of `unit` four, whose steps wait much; on a single processor half as many.
-SAGEQUEUE_LANES sets another number. A step that passes prints one line, a step that fails prints
-everything. The run ends with a table of seconds. SAGEQUEUE_TIMES=FILE takes the same as JSON.
+Two steps run at a time, one on a single processor; SAGEQUEUE_LANES sets another number. A step
+that passes prints one line, a step that fails prints everything. The run ends with a table of
+seconds. SAGEQUEUE_TIMES=FILE takes the same as JSON.
 """
 
 import os
@@ -28,7 +28,7 @@ def main() -> int:
     # SIGINT, too: a shell that starts us in the background has it ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    usual = min(2, len(os.sched_getaffinity(0))) * (2 if size == "unit" else 1)
+    usual = min(2, len(os.sched_getaffinity(0)))
     count = int(os.environ.get("SAGEQUEUE_LANES") or usual)
     try:
         return 0 if run(size, count) else 1

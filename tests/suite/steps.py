@@ -63,25 +63,15 @@ TEXT = (
 )
 LINT = Step("ansible-lint", ("ansible-lint",))
 
-# Most of the runner's tests start no process. These start workers and solvers, and wait for them.
-# `held` and `migrate` are in one step: without root `held` has workers in a namespace that cannot
-# see of which queue the workers of `migrate` are, and so do not start beside them.
-SOLVING = [
-    f"runner/tests/test_{name}.py"
-    for name in ("guarantee", "hand_over", "held", "memory", "migrate")
-]
-WORKING = [f"runner/tests/test_{name}.py" for name in ("solving", "supervisor", "worker")]
 PODMAN = "runner/tests/test_podman.py"
-NOT_QUICK = [f"--ignore={path}" for path in (PODMAN, *SOLVING, *WORKING)]
 # What the tests themselves rest on.
 GROUND = ("tests/kit", "tests/recovery", "tests/suite")
-QUICK = (
-    tests("workloads", "tests/workloads"),
-    tests("runner", "runner/tests", *NOT_QUICK),
-    tests("runner, solvers", *SOLVING),
-    tests("runner, workers", *WORKING),
-    tests("the tests", *GROUND),
-)
+# These need neither root nor machines. Most of them wait: for workers, solvers and signals.
+LOCAL = tests(
+    "runner and workloads", "runner/tests", "tests/workloads", *GROUND, f"--ignore={PODMAN}",
+    "--numprocesses=4", "--dist=worksteal",
+)  # fmt: skip
+QUICK = replace(LOCAL, command=(*LOCAL.command, "-m", "not slow"))
 
 APART = (*GROUND, "tests/workloads", "tests/faults", "tests/output", "tests/site/test_site.py")
 OTHERS = tests("other tests", "tests", *(f"--ignore={path}" for path in APART))
@@ -100,8 +90,8 @@ SUITES = ("bookworm", "trixie")
 
 
 def unit() -> list[Step]:
-    """What needs neither root nor machines."""
-    return [*TEXT, *QUICK]
+    """What needs neither root nor machines, without the tests that take long."""
+    return [*TEXT, QUICK]
 
 
 def whole() -> list[Step]:
@@ -128,9 +118,9 @@ def long() -> list[Step]:
 
 def _all(scenarios: Sequence[Step], *more: Step) -> list[Step]:
     large = [scenario("default"), scenario("wsl_systemd")]
-    local = [SITE, *more, FAULTS, OUTPUT, *QUICK, LINT, CONTAINER]
+    local = [SITE, *more, FAULTS, OUTPUT, LINT, CONTAINER]
     recovery = scenario("recovery", alone=True)
-    return [*TEXT, IMAGES, OTHERS, *large, *scenarios, *local, recovery]
+    return [*TEXT, IMAGES, OTHERS, LOCAL, *large, *scenarios, *local, recovery]
 
 
 SIZES: dict[str, Callable[[], list[Step]]] = {"unit": unit, "whole": whole, "long": long}

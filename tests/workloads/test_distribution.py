@@ -86,6 +86,7 @@ def test_an_exact_count_is_that_of_brute_force(A: Matrix, data: st.DataObject) -
     assert tallies(told) == {f"g:{rank}": number for rank, number in wanted.items()}
 
 
+@pytest.mark.slow
 def test_a_sample_is_the_same_however_it_is_divided(rank: Workload) -> None:
     both = ("--graph", "rook", "--graph", "shrikhande", *SAMPLED)
     whole = rank.run(*both)

@@ -20,6 +20,8 @@ from mathematics import (
 )
 from workload import Workload, done_cases
 
+pytestmark = pytest.mark.slow
+
 FORM = ("--method", "form", "--scan")
 
 

@@ -58,6 +58,7 @@ def has_gauged_kernel(B: tuple[tuple[int, ...], ...], J: list[int]) -> bool:
     return all(column_exists(j) for j in J)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(A=graphs(), data=st.data())
 def test_every_case_of_a_small_graph_has_the_verdict_of_brute_force(
@@ -171,6 +172,7 @@ def row_spaces() -> set[frozenset[int]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", range(2, 7))
 def test_every_case_of_petersen_has_the_verdict_of_all_its_orderings(
     bound: int, row_spaces: set[frozenset[int]]

@@ -71,6 +71,7 @@ def test_of_a_large_group_a_subgroup_is_taken(A: Matrix) -> None:
     assert len(list(script.orderings(A, 2, (), list(few)))) * len(few) == wanted
 
 
+@pytest.mark.slow
 def test_vertices_may_be_numbered_in_any_way() -> None:
     # A path whose even places come first, so that no vertex is near those before it.
     places = [*range(0, 60, 2), *range(1, 60, 2)]

@@ -47,6 +47,7 @@ def test_a_solution_of_very_many_lines_is_no_delay() -> None:
     assert len(found["lines"]) == 50_001
 
 
+@pytest.mark.slow
 def test_the_fuzzer_that_coverage_guides_finds_nothing_in_ten_seconds(tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="there is no wheel of atheris for this machine")
     answer = subprocess.run(
