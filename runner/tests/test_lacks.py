@@ -227,6 +227,8 @@ def test_a_dangling_interpreter_costs_no_attempt(demo: Rig) -> None:
     demo.until(lambda: demo.said(1).count("interrupted -> pending no_program") > 1, "the lack")
     # The wrapper looks for the lack after the program could not be executed, and would find none.
     demo.freeze(worker)
+    for offset in range(4):
+        demo.until_free(offset)
     sage.write_text('#!/bin/sh\nexec python3 "$@"\n')
     worker.send_signal(signal.SIGCONT)
     demo.until_state(JobState.DONE, *range(4))
