@@ -23,7 +23,8 @@ from sagequeue.owner import held
 from sagequeue.unit import Unit
 from sagequeue.watch import until_ended
 
-# Seconds beyond STOP_GRACE that a worker may take to end its solver and settle the job.
+# Seconds that a worker may take to settle a job, beyond STOP_GRACE for its solver, and the same for
+# a process that left the solver and holds the job.
 _MARGIN = 30.0
 # Seconds that a worker may take to let go of its solver.
 _HAND_OVER = 60.0
@@ -137,9 +138,9 @@ def _beginning(settings: Config, begun: Iterable[Living]) -> list[Living]:
 def stop(settings: Config) -> tuple[list[Living], list[Living]]:
     """End every worker that lives, with its solver; those that were told, those that live on.
 
-    Returns after STOP_GRACE and half a minute at the latest.
+    Returns after twice STOP_GRACE and half a minute at the latest.
     """
-    deadline = time.monotonic() + settings.stop_grace + _MARGIN
+    deadline = time.monotonic() + 2 * settings.stop_grace + _MARGIN
     told: list[Living] = []
 
     def look() -> list[Living]:
