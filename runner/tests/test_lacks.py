@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import stat
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from kit import waiting
 from programs import program
 from rig import Rig, alive
 from sagequeue.jobs import JobState
-from wrapped import Wrapped
+from wrapped import Wrapped, open_to_all
 
 TOOLS = ("bash", "cat", "env", "grep", "head", "ln", "rm", "setsid", "sh", "sleep", "tr")
 
@@ -100,9 +99,7 @@ def test_where_no_process_can_be_started_nothing_is(
     if "bash" in wrapped.shell[0]:
         pytest.skip("bash tries for 15 s")
     user = ["setpriv", "--reuid=54399", "--clear-groups", "--inh-caps=-all"]
-    for directory in (tmp_path, *tmp_path.parents):
-        if not directory.stat().st_mode & stat.S_IXOTH:
-            directory.chmod(0o755)
+    open_to_all(tmp_path)
     if when == "no_search":
         wrapped.start("touch $here/started", before=[*user, "prlimit", "--nproc=1"])
     else:  # the search is the last that can be started

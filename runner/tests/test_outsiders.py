@@ -189,7 +189,7 @@ def test_what_is_about_to_be_a_worker_is_stopped_too(demo: Embedded, typed: Type
     (line, *_) = re.findall(r"(?m)^command=(.*)$", program.read_text())
     words = shlex.split(line.replace("sleep 0.1;", "sleep 999;"))
     with subprocess.Popen(words) as pausing:
-        demo.until(lambda: "sleep" in psutil.Process(pausing.pid).cmdline()[2], "the pause")
+        demo.until(lambda: "sleep" in "".join(psutil.Process(pausing.pid).cmdline()), "the pause")
         said = typed("stop")
         assert f"stopped outside supervisor: worker 1 (process {pausing.pid})" in said
         assert pausing.wait() == -signal.SIGTERM

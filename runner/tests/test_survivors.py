@@ -13,7 +13,7 @@ from sagequeue import execution
 from sagequeue.jobs import JobState
 from sagequeue.owner import boot_id, process
 from sagequeue.runtime import ENDER
-from wrapped import Wrapped
+from wrapped import Wrapped, open_to_all
 
 pytestmark = pytest.mark.slow
 
@@ -237,8 +237,7 @@ ANOTHER_USER = ["setpriv", "--reuid=54399", "--clear-groups", "--inh-caps=-all"]
 @pytest.mark.skipif(os.getuid() != 0, reason="takes another user's identity")
 def test_what_cannot_be_ended_forbids_the_start(wrapped: Wrapped) -> None:
     """A process that waits for a dead disk does not end; neither does one of another user."""
-    for directory in (wrapped.root, wrapped.root.parent, wrapped.root.parent.parent):
-        directory.chmod(0o755)
+    open_to_all(wrapped.root)
     session = Session(800)
     try:
         wrapped.left, wrapped.patience = group(session), 1

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,13 @@ SHELLS = {
     }.items()
     if (path := shutil.which(argv[0]))
 }
+
+
+def open_to_all(path: Path) -> None:
+    """Let other users come to it, through the directories that pytest keeps to ourselves."""
+    for directory in (path, *path.parents):
+        if not directory.stat().st_mode & stat.S_IXOTH:
+            directory.chmod(0o755)
 
 
 class Wrapped:
