@@ -1,8 +1,13 @@
-"""Print the command's completion, by shtab, with jobsets and jobs as they are at the Tab."""
+"""Write the command's completions, by shtab, with jobsets and jobs as they are at the Tab.
+
+completion.py --bash=FILE --zsh=FILE [--check]  prints the files that it writes, or with --check
+would write; those that are as they are to be it leaves alone.
+"""
 
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import shtab
 from sagequeue import cli
@@ -46,8 +51,8 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
                 yield from parsers(verb)
 
 
-def main(shell: str) -> None:
-    """Print it."""
+def completion(shell: str) -> str:
+    """What that shell, bash or zsh, is to read."""
     command = cli.parser()
     for parser in parsers(command):
         for action in parser._actions:
@@ -55,8 +60,37 @@ def main(shell: str) -> None:
                 action.complete = {shell: f"_sagequeue_complete_{action.dest}"}
             elif action.dest == "env_file":
                 action.complete = shtab.FILE
-    print(shtab.complete(command, shell, preamble=_LISTS + _PREAMBLES[shell]), end="")
+    return shtab.complete(command, shell, preamble=_LISTS + _PREAMBLES[shell])
+
+
+def replace(path: Path, text: bytes) -> None:
+    """Put a file there that everybody can read; nobody reads half of it."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(text)
+    new.chmod(0o644)
+    new.replace(path)
+
+
+def main() -> int:
+    """The exit status: 0, or 1 if a file cannot be written."""
+    parser = argparse.ArgumentParser()
+    for shell in _PREAMBLES:
+        parser.add_argument(f"--{shell}", type=Path, required=True)
+    parser.add_argument("--check", action="store_true")
+    given = parser.parse_args()
+    for shell in _PREAMBLES:
+        path, text = getattr(given, shell), completion(shell).encode()
+        try:
+            if path.is_file() and not path.is_symlink() and path.read_bytes() == text:
+                continue
+            if not given.check:
+                replace(path, text)
+        except OSError as error:
+            print(f"cannot write {path}: {error}", file=sys.stderr)
+            return 1
+        print(path)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main())
