@@ -62,7 +62,8 @@ def test_start_has_recovery_and_the_workers_run_and_the_journal_has_what_they_sa
 
     demo.until(lambda: told_by_workers() + told_by_recovery() == 4, "a line for each job")
     said = demo.run("journal", "-n", "50").stdout.splitlines()
-    assert {line.split()[0] for line in said[:-1]} == {"[demo-1]", "[demo-2]"}
+    # One of them may have done all jobs.
+    assert {line.split()[0] for line in said[:-1]} <= {"[demo-1]", "[demo-2]"}
     assert sum(line.endswith("done -> done") for line in said) == told_by_workers() > 0
     assert said[-1].startswith("demo: that is the end of the workers' journal; `sagequeue journal")
     follow = [sys.executable, "-m", "sagequeue", "journal", "-f", "-n", "1"]

@@ -20,7 +20,7 @@ SEED = int(os.environ.get("CRASH_SEED", "1"))
 AGAIN = f"CRASH_SEED={SEED} ./bootstrap pytest tests/crashes"
 # New disks to try after each operation, more with a seed of one's own, as `./test long` has it; and
 # how many of all are worked on to the end.
-EACH, FINISHED = 20 if "CRASH_SEED" in os.environ else 6, 40
+EACH, FINISHED = 20 if "CRASH_SEED" in os.environ else 4, 40
 # Of a broken build more disks are tried, until one shows that it is broken.
 EACH_OF_BROKEN = 30
 CAUGHT = {

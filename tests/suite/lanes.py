@@ -59,14 +59,13 @@ class Lanes:
         return self._directory / f"{step.slug}.out"
 
     def run(self, steps: Sequence[Step]) -> None:
-        """Run all steps in their order. Those that must be alone follow, one by one."""
-        for alone, count in ((False, self._count), (True, 1)):
-            self._waiting = [step for step in steps if step.alone == alone]
-            lanes = [threading.Thread(target=self._lane) for _ in range(count)]
-            for lane in lanes:
-                lane.start()
-            for lane in lanes:
-                lane.join()
+        """Run all steps, in their order."""
+        self._waiting = list(steps)
+        lanes = [threading.Thread(target=self._lane) for _ in range(self._count)]
+        for lane in lanes:
+            lane.start()
+        for lane in lanes:
+            lane.join()
 
     def stop(self) -> None:
         """Start no more steps, and end those that run."""

@@ -13,13 +13,11 @@ ROOT = Path(__file__).parents[2]
 class Step:
     """One command, started in the project's root.
 
-    A step that is `alone` runs beside no other, because what it tests has limits of time. `after`
-    names a step that must have passed before this one starts.
+    `after` names a step that must have passed before this one starts.
     """
 
     name: str
     command: tuple[str, ...]
-    alone: bool = False
     after: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -44,13 +42,13 @@ def tests(name: str, *arguments: str) -> Step:
     return Step(name, ("pytest", *arguments))
 
 
-def scenario(name: str, suite: str = "", *, alone: bool = False) -> Step:
+def scenario(name: str, suite: str = "") -> Step:
     """A scenario of Molecule's; `suite` is for one that has one machine, of any suite."""
     environment = {"MOLECULE_COMMAND_BORDERS": "0"}
     if suite:
         environment["SAGEQUEUE_SUITE"] = suite
     called = f"scenario {name} {suite}".rstrip()
-    return Step(called, ("molecule", "test", "-s", name), alone, IMAGES.name, environment)
+    return Step(called, ("molecule", "test", "-s", name), IMAGES.name, environment)
 
 
 # Steps start in the order of their list: first those that find most mistakes in a moment, then the
@@ -83,9 +81,9 @@ CONTAINER = tests("runner, Podman", PODMAN)
 # By one step: scenarios would wait for one another while one of them makes an image.
 IMAGES = Step("images", ("molecule/machine/make-images",))
 # These have one machine, of a suite that can be chosen. The other scenarios have machines of both.
-ONE_MACHINE = ("ops", "doctor", "sagequeue_units", "jupyter", "jobset", "podman_image")
-# It installs two releases, of which one never changes.
-ONLY_LONG = "upgrade"
+ONE_MACHINE = ("ops", "doctor", "sagequeue_units", "jobset", "podman_image")
+# Jupyter in a browser; and the takeover from an earlier release, which never changes.
+JUPYTER, UPGRADE = "jupyter", "upgrade"
 SUITES = ("bookworm", "trixie")
 
 
@@ -111,16 +109,15 @@ def long() -> list[Step]:
         "CRASH_SEED": seed,
     }
     fuzz = Step("fuzzing", ("python", "runner/tests/fuzz", "--seconds", "600"))
-    scenarios = [scenario(name, suite) for name in ONE_MACHINE for suite in SUITES]
-    steps = _all([*scenarios, scenario(ONLY_LONG)], fuzz)
+    scenarios = [scenario(name, suite) for name in (*ONE_MACHINE, JUPYTER) for suite in SUITES]
+    steps = _all([*scenarios, scenario(UPGRADE)], fuzz)
     return [replace(step, environment={**step.environment, **more}) for step in steps]
 
 
 def _all(scenarios: Sequence[Step], *more: Step) -> list[Step]:
-    large = [scenario("default"), scenario("wsl_systemd")]
+    large = [scenario("default"), scenario("recovery"), scenario("wsl_systemd")]
     local = [SITE, *more, FAULTS, OUTPUT, LINT, CONTAINER]
-    recovery = scenario("recovery", alone=True)
-    return [*TEXT, IMAGES, OTHERS, LOCAL, *large, *scenarios, *local, recovery]
+    return [*TEXT, IMAGES, OTHERS, LOCAL, *large, *scenarios, *local]
 
 
 SIZES: dict[str, Callable[[], list[Step]]] = {"unit": unit, "whole": whole, "long": long}
