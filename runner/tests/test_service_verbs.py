@@ -1,6 +1,7 @@
 """The verbs of the container and the workers: what they say, and when they refuse."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sagequeue import cli, services
 from sagequeue.config import Config
 from sagequeue.exceptions import Busy
 from sagequeue.jobs import JobState
+from sagequeue.lock_waiter import LockWaiter
 from sagequeue.spool import Spool
 from sagequeue.unit import Unit
 
@@ -101,6 +103,9 @@ def test_idle_is_refused_while_a_job_is_solved(put: Put, spool: Spool, said: Sai
         "sagequeue: demo: solvers are at work on demo_off1. `sagequeue request-stop` lets the "
         "cases at hand be finished, `sagequeue stop` ends them now and gives the jobs back"
     ]
+    for thread in threading.enumerate():  # what waited for the lock has it for a moment now
+        if isinstance(thread, LockWaiter):
+            thread.join()
     assert cli.main(["idle"]) == 0
     assert said() == ["demo: no solver lives"]
 
