@@ -22,8 +22,7 @@ from machine_faults.faults import KINDS, Strike
 from machine_faults.machine import Machine
 from machine_faults.proof import Proof
 
-# Seconds: for the machine to come back by itself, and for the median of what ended solvers.
-_DEADLINE, _PROMISED = 120.0, 10.0
+_DEADLINE = 120.0  # seconds for the machine to come back by itself
 _TO_THE_END = 2.5  # seconds that a partition may take in the end, all workers together
 
 
@@ -130,8 +129,6 @@ class Campaign:
             with contextlib.suppress(NeverCame):
                 until(lambda: not machine.unfinished(), "the end of all jobs", 10.0)
         self.proof.check(at_the_end=True)
-        if self.took and statistics.median(self.took) > _PROMISED:
-            self.proof.violations.append(f"half of the faults took more than {_PROMISED} s")
 
     def close(self, seed: int) -> int:
         """Print what is violated, and the closing line."""
