@@ -1,5 +1,6 @@
-"""Programs that stand in for a service manager's: they note what they are told, and answer."""
+"""Programs and modules that stand in for others: they note what they are told, and answer."""
 
+import os
 from pathlib import Path
 
 # Names mean what is loaded or installed, patterns only what is loaded, as systemd has it.
@@ -31,6 +32,16 @@ def program(directory: Path, name: str, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o755)
     return path
+
+
+def without_inotify(directory: Path) -> dict[str, str]:
+    """The environment of a Python that gets no inotify: a user has 128 instances of it."""
+    (directory / "inotify_simple.py").write_text(
+        "class INotify:\n    def __init__(self):\n        raise OSError\n"
+        "class flags:\n    CREATE = MOVED_TO = DELETE = 1\n"
+        "    MOVED_FROM = DELETE_SELF = MOVE_SELF = 1\n"
+    )
+    return {**os.environ, "PYTHONPATH": str(directory)}
 
 
 class Systemctl:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from kinds import Put
+from programs import without_inotify
 from rig import Rig, wrapper_of
 from sagequeue import backoff
 from sagequeue.candidates import Candidates
@@ -137,14 +138,7 @@ def test_a_job_that_waits_keeps_no_other_from_being_solved_and_is_claimed_when_i
     demo: Rig, inotify: bool, tmp_path: Path
 ) -> None:
     put_off(demo, 0, 200)
-    env = dict(os.environ)
-    if not inotify:  # what imports it finds this one first
-        (tmp_path / "inotify_simple.py").write_text(
-            "class INotify:\n    def __init__(self):\n        raise OSError\n"
-            "class flags:\n    CREATE = MOVED_TO = DELETE = 1\n"
-            "    MOVED_FROM = DELETE_SELF = MOVE_SELF = 1\n"
-        )
-        env["PYTHONPATH"] = str(tmp_path)
+    env = None if inotify else without_inotify(tmp_path)
     worker = demo.worker(1, env=env)
     demo.until_state(DONE, 1, 2, 3)
     assert not demo.events("start", 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from kit.jobset import SOLVER
+from programs import without_inotify
 from rig import JOBSET, Rig, rig
 from sagequeue.jobs import JobState
 
@@ -71,10 +72,9 @@ def test_an_idle_worker_takes_what_is_enqueued(demo: Rig) -> None:
     demo.until_state(JobState.DONE, 2)
 
 
-def test_without_inotify_it_looks_every_sleep_empty_seconds(demo: Rig) -> None:
+def test_without_inotify_it_looks_every_sleep_empty_seconds(demo: Rig, tmp_path: Path) -> None:
     demo.configure(SLEEP_EMPTY="0.3")
-    none_left = 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"'
-    process = demo.worker(1, before=["unshare", "--user", "-r", "sh", "-c", none_left, "-"])
+    process = demo.worker(1, env=without_inotify(tmp_path))
     demo.until(lambda: "action=summary" in demo.said(1), "the worker's start")
     fds = [os.readlink(p) for p in Path(f"/proc/{process.pid}/fd").iterdir()]
     assert not any(fd == "anon_inode:inotify" for fd in fds)
