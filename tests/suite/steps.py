@@ -67,9 +67,9 @@ GROUND = ("tests/kit", "tests/recovery", "tests/suite")
 # These need neither root nor machines. Most of them wait: for workers, solvers and signals.
 LOCAL = tests(
     "runner and workloads", "runner/tests", "tests/workloads", *GROUND, f"--ignore={PODMAN}",
-    "--numprocesses=4", "--dist=worksteal",
+    "--numprocesses=2", "--dist=worksteal",
 )  # fmt: skip
-QUICK = replace(LOCAL, command=(*LOCAL.command, "-m", "not slow"))
+QUICK = replace(LOCAL, command=(*LOCAL.command, "--numprocesses=4", "-m", "not slow"))
 
 APART = (*GROUND, "tests/workloads", "tests/faults", "tests/output", "tests/site/test_site.py")
 OTHERS = tests("other tests", "tests", *(f"--ignore={path}" for path in APART))
