@@ -62,6 +62,30 @@ def test_a_gate_that_cannot_be_noted_does_not_leave_the_lock_with_the_worker_for
     again.close()
 
 
+def test_a_gate_that_comes_and_goes_while_its_solver_ends_has_paused_the_job(
+    one: Worker, spool: Spool, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, gate = put(RUNNING), spool.config.stop_file_host
+    record = spool.result_file(name)
+    word = execution.begin(record, 1, 0, "-1")
+    solver = spool.lock(name)
+    assert solver is not None
+
+    def wait(*_: object, **__: object) -> None:
+        """The solver sees the gate and ends, and the gate is gone before its wrapper looks."""
+        gate.touch()
+        with open(record, "a") as file:
+            file.write("PID=1\nRUN=1\nRC=0\n")
+        gate.unlink()
+        solver.close()
+        waiting.until(lambda: not waiters(), "the lock to be the worker's")
+
+    monkeypatch.setattr(one.signals, "wait", wait)
+    one.attend(name, word)
+    assert spool.locate(name) == [PENDING]
+    assert spool.read(PENDING, name).last_outcome == "paused"
+
+
 def test_a_job_copied_into_two_states_is_not_adopted_again_and_again(
     one: Worker, spool: Spool, put: Put, capsys: pytest.CaptureFixture[str]
 ) -> None:

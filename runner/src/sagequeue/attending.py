@@ -90,8 +90,7 @@ class Attending(Settling):
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
         self.pauses.pop(name, None)
         self.lost.pop(name, None)
-        gate, noted = self.config.stop_file_host, False
-        known, ended, since = UNKNOWN, False, None
+        gated, noted, known, ended, since = False, False, UNKNOWN, False, None
         # What goes wrong in this block must not leave the lock with this process for ever.
         with LockWaiter(mark) as waiting:
             wait = functools.partial(self.signals.wait, _LOOK, waiting.event, self.gate_watch)
@@ -104,10 +103,10 @@ class Attending(Settling):
                 elif known is not UNKNOWN:
                     # It may have begun since it was read last.
                     known = replace(known, wrapper=known.wrapper or 0, run=True)
-                came = self.gate_watch.take() or ()
                 with contextlib.suppress(OSError):  # a full disk waits for the next look
                     live.look(known, self.hurried)
-                if not noted and (gate.name in came or self.config.gated):
+                gated = self.gate_came() or gated
+                if gated and not noted:
                     with contextlib.suppress(OSError):  # a full disk; at the next look, then
                         execution.note_gate(record)
                         noted = True
@@ -129,8 +128,17 @@ class Attending(Settling):
         with taken as lock:
             run = execution.read(record)
             lost = run is None or run is UNKNOWN or run.word != word
+            # The solver may have ended for a gate that came and went since the last look.
+            gated = self.gate_came() or gated
+            if gated and not (noted or lost):
+                execution.note_gate(record)
             known = replace(known, rc=None, stopped=known.stopped or ended)
             return self.settle(lock, name, known if lost else None, live.log)
+
+    def gate_came(self) -> bool:
+        """Whether the stop gate is there, or was at any time since this was last asked."""
+        came = self.gate_watch.take() or ()
+        return self.config.stop_file_host.name in came or self.config.gated
 
     def is_anothers(self, name: str, run: Execution | None) -> bool:
         """Whether a job that we attend to, and whose record is not ours any more, is settled.
