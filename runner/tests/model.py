@@ -9,6 +9,7 @@ docs/queue.md. After every step each job must lie where the model has it, and no
 """
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -22,9 +23,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from kit import jobset
+from kit.waiting import PATIENCE
 from sagequeue import config, execution, operations, owner, recovery, settlement
 from sagequeue.exceptions import Busy, IllegalEdge, MalformedJob
 from sagequeue.jobs import Job, JobState, Outcome
+from sagequeue.lock_waiter import LockWaiter
 from sagequeue.owner import Lock
 from sagequeue.spool import Spool
 
@@ -284,12 +287,12 @@ class Queue(RuleBasedStateMachine):
         if (run := self._solver(offset)) is not None:
             run.rc = rc
             self._append(offset, f"RC={rc}\n")
-            self._close(run)
+            self._close(run, offset)
 
     @rule(offset=OFFSETS)
     def solver_and_wrapper_are_killed(self, offset: int) -> None:
         if (run := self._solver(offset)) is not None:
-            self._close(run)
+            self._close(run, offset)
 
     @rule(offset=OFFSETS, times=st.integers(1, 5))
     def executions_come_to_nothing(self, offset: int, times: int) -> None:
@@ -552,10 +555,16 @@ class Queue(RuleBasedStateMachine):
         with open(self.spool.result_file(self._name(offset)), "a") as record:
             record.write(text)
 
-    def _close(self, run: Run) -> None:
+    def _close(self, run: Run, offset: int) -> None:
         assert run.solver is not None
         os.close(run.solver)
         run.solver = None
+        # A waiter that was given up gets the lock now, and lets it go at once.
+        path = self.spool.lock_file(self._name(offset))
+        for thread in threading.enumerate():
+            if isinstance(thread, LockWaiter) and thread.path == path:
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
 
     def _end_solver(self, variable: str) -> None:
         """What the ender does: the solver of that execution ends, and its record says by whom."""
@@ -566,7 +575,7 @@ class Queue(RuleBasedStateMachine):
                 if run is not None:
                     run.rc, run.stopped = 143, True
                     self._append(offset, "STOPPED=1\nRC=143\n")
-                    self._close(run)
+                    self._close(run, offset)
 
     def _disown(self, offset: int) -> None:
         """The process that the owner file names is another by now."""
