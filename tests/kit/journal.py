@@ -1,6 +1,8 @@
 """Read the journal of the tests' solvers as it grows.
 
-A line is `EVENT OFFSET PID TICKS NANOSECONDS WRAPPER WORKER VALUE`; for events see solver.py.
+A line is `EVENT OFFSET PID TICKS NANOSECONDS WRAPPER WORKER VALUE .`; for events see solver.py.
+The kernel writes a line that crosses a page's edge in two parts, and a process may be killed
+between the two. Such a line has no full stop, and did not happen.
 """
 
 from contextlib import suppress
@@ -32,7 +34,7 @@ class Line(NamedTuple):
 
     def __str__(self) -> str:
         """As it is in the file."""
-        return " ".join(map(str, self))
+        return " ".join(map(str, (*self, ".")))
 
     @property
     def seconds(self) -> float:
@@ -61,8 +63,8 @@ class Journal:
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
-        parts = (line.split() for line in whole.decode().splitlines())
-        new = [Line(event, *map(int, numbers)) for event, *numbers in parts]
+        parts = (line.split() for line in whole.decode().splitlines() if line.endswith(" ."))
+        new = [Line(event, *map(int, numbers)) for event, *numbers, _ in parts]
         self.lines += new
         return new
 

@@ -83,7 +83,8 @@ class Solver:
 
     def note(self, event: str, value: int) -> None:
         """Write an event into the journal, for good."""
-        what = f"{event} {self.identity} {time.monotonic_ns()} {self.ancestors} {value}\n"
+        # What a killed process left of its last line ends where this one begins.
+        what = f"\n{event} {self.identity} {time.monotonic_ns()} {self.ancestors} {value} .\n"
         os.write(self.journal, what.encode())
         if event != "kept":  # nothing that happens later relies on that one
             os.fsync(self.journal)
