@@ -18,6 +18,7 @@ from kit.waiting import until
 from machine_faults.machine import JOBSET, Machine, Role
 
 _RETRIES = 3
+_ANOTHER = 60.0  # seconds for a container that was given up to be replaced
 _JUNK = (b"", b"\0" * 64, b"\xff\xfe$(reboot)\n", b"OFFSET=\n", b"nothing of the kind\n")
 
 
@@ -80,9 +81,7 @@ def _victim(machine: Machine, role: str, draw: Random) -> Role:
     return draw.choice(until(found, f"a {role}"))
 
 
-def _offsets(machine: Machine, victim: Role) -> frozenset[int] | None:
-    if victim.role == "container's conmon":
-        return None
+def _offsets(machine: Machine, victim: Role) -> frozenset[int]:
     return machine.jobs_of(victim.number) if victim.role == "worker" else frozenset([victim.number])
 
 
@@ -165,9 +164,15 @@ KINDS["the container is restarted"] = _everything("systemctl --user restart sage
 KINDS["the container's whole control group is killed"] = _everything(
     "systemctl --user kill --signal=KILL sagequeue-container"
 )
-KINDS["SIGKILL to the container's conmon"] = _signalled(
-    "container's conmon", _KILL, "ends", "loses"
-)
+
+
+@kind("SIGKILL to the container's conmon")
+def _container_conmon(machine: Machine, draw: Random) -> Strike:
+    """Podman may take 20 seconds until it gives the container up, and solvers work on till then."""
+    before, began = machine.container_began(), time.monotonic_ns()
+    _victim(machine, "container's conmon", draw).process.kill()
+    until(lambda: machine.container_began() > before, "another container", _ANOTHER)
+    return Strike(began, None, ends=True, loses=True)
 
 
 @kind("the container is out for a while")
