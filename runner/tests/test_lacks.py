@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import struct
 import subprocess
 from pathlib import Path
 
@@ -143,6 +144,30 @@ def test_a_program_whose_loader_is_missing_is_the_machines_fault(
     wrapped.start("x", command=[str(sage)])
     run = wrapped.ended()
     assert (run.lacks, run.started) == ("no_program", False)
+
+
+def test_a_missing_loader_is_found_behind_whatever_stands_before_its_path(
+    wrapped: Wrapped, tmp_path: Path
+) -> None:
+    """Debian's linker puts a build's id before it since 2026, without a zero byte between."""
+    content = bytearray(Path("/bin/true").read_bytes())
+    (table,) = struct.unpack_from("<Q", content, 32)
+    size, count = struct.unpack_from("<HH", content, 54)
+    for header in range(table, table + size * count, size):
+        kind, _, offset = struct.unpack_from("<IIQ", content, header)
+        if kind == 3:  # PT_INTERP
+            junk = b"\xef\xd4/a1"
+            content[offset : offset + len(junk)] = junk
+            loader = b"/lib64/ld-nosux.so\0"
+            content[offset + len(junk) : offset + len(junk) + len(loader)] = loader
+            struct.pack_into("<Q", content, header + 8, offset + len(junk))
+            struct.pack_into("<Q", content, header + 32, len(loader))
+    sage = program(tmp_path, "sage", "")
+    sage.write_bytes(content)
+    wrapped.start("x", command=[str(sage)])
+    run = wrapped.ended()
+    assert (run.lacks, run.started) == ("no_program", False)
+    assert "/lib64/ld-nosux.so" in wrapped.lines[-1]
 
 
 NOT_EXECUTABLE = {

@@ -129,9 +129,14 @@ missing() {
             [ -n "$lacking" ] || return 1
             ;;
         ?ELF*)
+            # What stands before the path need not end with a zero byte, and may have a slash.
             lacking=$(head -c 4096 <"$program" | tr '\0' '\n' |
-                LC_ALL=C grep '^/[[:alnum:]/._-]*/ld[[:alnum:]._-]*$' | head -n 1)
-            [ -n "$lacking" ] && [ ! -e "$lacking" ] && lacking="there is no $lacking"
+                LC_ALL=C grep -o '/[[:alnum:]/._-]*/ld[[:alnum:]._-]*$' | head -n 1)
+            path=$lacking
+            while [ -n "$path" ] && [ ! -e "$path" ]; do
+                case ${path#/} in */*) path=/${path#/*/} ;; *) path='' ;; esac
+            done
+            [ -n "$lacking" ] && [ -z "$path" ] && lacking="there is no $lacking"
             return
             ;;
         *) return 1 ;;
