@@ -43,7 +43,7 @@ def tests(name: str, *arguments: str) -> Step:
 
 
 def scenario(name: str, suite: str = "") -> Step:
-    """A scenario of Molecule's; `suite` is for one that has one machine, of any suite."""
+    """A scenario of Molecule's; `suite` is for one that has a machine of any suite."""
     environment = {"MOLECULE_COMMAND_BORDERS": "0"}
     if suite:
         environment["SAGEQUEUE_SUITE"] = suite
@@ -80,11 +80,15 @@ CONTAINER = tests("runner, Podman", PODMAN)
 
 # By one step: scenarios would wait for one another while one of them makes an image.
 IMAGES = Step("images", ("molecule/machine/make-images",))
-# These have one machine, of a suite that can be chosen. The other scenarios have machines of both.
+# These have one machine, of a suite that can be chosen. The others have machines of several.
 ONE_MACHINE = ("ops", "doctor", "sagequeue_units", "jobset", "podman_image")
 # Jupyter in a browser; and the takeover from an earlier release, which never changes.
 JUPYTER, UPGRADE = "jupyter", "upgrade"
-SUITES = ("bookworm", "trixie")
+SUITES = ("bookworm", "trixie", "forky")
+# One machine of these can be of the newest suite. The other one is the same again: not at once.
+NEWEST = [
+    replace(scenario(name, "forky"), after=f"scenario {name}") for name in ("default", "recovery")
+]
 
 
 def unit() -> list[Step]:
@@ -110,7 +114,7 @@ def long() -> list[Step]:
     }
     fuzz = Step("fuzzing", ("python", "runner/tests/fuzz", "--seconds", "600"))
     scenarios = [scenario(name, suite) for name in (*ONE_MACHINE, JUPYTER) for suite in SUITES]
-    steps = _all([*scenarios, scenario(UPGRADE)], fuzz)
+    steps = _all([*NEWEST, *scenarios, scenario(UPGRADE)], fuzz)
     return [replace(step, environment={**step.environment, **more}) for step in steps]
 
 
