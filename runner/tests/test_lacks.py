@@ -14,7 +14,7 @@ from rig import Rig, alive
 from sagequeue.jobs import JobState
 from wrapped import Wrapped, open_to_all
 
-TOOLS = ("bash", "cat", "env", "grep", "head", "ln", "rm", "setsid", "sh", "sleep", "tr")
+TOOLS = ("bash", "cat", "env", "grep", "head", "ln", "nice", "rm", "setsid", "sh", "sleep", "tr")
 
 
 def tools(root: Path, *, without: str = "") -> Path:
@@ -32,7 +32,7 @@ def test_the_scripts_need_no_more_than_these_programs(wrapped: Wrapped, tmp_path
     assert wrapped.lines == ["hi"]
 
 
-@pytest.mark.parametrize("missing", ["grep", "setsid", "sleep"])
+@pytest.mark.parametrize("missing", ["grep", "nice", "setsid", "sleep"])
 def test_without_a_program_that_it_needs_nothing_is_started(
     wrapped: Wrapped, tmp_path: Path, missing: str
 ) -> None:

@@ -48,7 +48,7 @@ class Wrapped:
         self.root, self.shell, self.grace = root, SHELLS[shell], grace
         self.log, self.record, self.lock = root / "log", root / "record", root / "lock"
         self.script = root / "workload"
-        self.link = self.left = ""
+        self.link, self.left, self.nice = "", "", "10"
         self.process: psutil.Process | None = None
         self.ender: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +67,8 @@ class Wrapped:
         fcntl.flock(given[0], fcntl.LOCK_EX)
         # Above 5, so that no move overwrites another's source.
         held = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16) for fd in given]
-        about = [self.root, self.script, self.link, self.root / "gate", self.grace, self.left]
+        gate = self.root / "gate"
+        about = [self.root, self.script, self.link, gate, self.grace, self.left, self.nice]
         argv = [
             *before,
             *self.shell,

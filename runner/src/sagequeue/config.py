@@ -35,7 +35,8 @@ _MOST_PARTITIONS = 1_000_000
 class Config:
     """One jobset's settings; a field is an env file's key in small letters.
 
-    Paths are absolute. `sleep_empty` and `stop_grace` are seconds, `log_limit` is MiB.
+    Paths are absolute. `sleep_empty` and `stop_grace` are seconds, `log_limit` is MiB,
+    `nice` is from 0 to 19, as in nice(1).
     `found_pattern` is a regular expression for lines that are solutions, too, or empty.
     `total_cases` is None when the size of the enumeration is not known, `state_file_host` is empty
     when there is no state file.
@@ -70,6 +71,7 @@ class Config:
     max_failed_retries: int
     stop_grace: float
     log_limit: int
+    nice: int
     found_pattern: str
 
     @property
@@ -280,6 +282,7 @@ def _build(path: Path, values: dict[str, str]) -> Config:
         max_failed_retries=_whole(values, "MAX_FAILED_RETRIES", "3", 0),
         stop_grace=_seconds(values, "STOP_GRACE", "10", above=-1),
         log_limit=_whole(values, "LOG_LIMIT", "64", 0),
+        nice=_nice(values),
         found_pattern=_pattern(values.get("FOUND_PATTERN", "")),
     )
 
@@ -323,6 +326,13 @@ def _stride(values: Mapping[str, str]) -> int:
             " more cases into one"
         )
     return stride
+
+
+def _nice(values: Mapping[str, str]) -> int:
+    nice = _whole(values, "NICE", "10", 0)
+    if nice > 19:
+        raise ConfigError(f"NICE {nice} must be a whole number from 0 to 19")
+    return nice
 
 
 def _seconds(values: Mapping[str, str], key: str, default: str, above: float) -> float:

@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
-from sagequeue import execution, holders
+from sagequeue import autogroup, execution, holders
 from sagequeue.config import Config
 from sagequeue.exceptions import ConfigError
 from sagequeue.execution import Execution
@@ -95,6 +95,12 @@ class Runtime(Protocol):
         OSError when the client itself cannot be started.
         """
 
+    def calm(self, group: str) -> bool:
+        """Have the session of an `Execution.group` yield to others, as NICE says.
+
+        Returns whether no more is to be done.
+        """
+
     def end(self, variable: str, wrapper: int, group: str = "") -> None:
         """End what has `variable` in its environment, gracefully at first; returns when it is gone.
 
@@ -139,7 +145,8 @@ def _arguments(
     workload = [config.sage_bin, *what, *config.sage_base_args]
     partition = ["--stride", str(config.stride), "--offset", str(job.offset)]
     wrapper = ["sh", "-c", program, "sagequeue-wrapper", str(marks.job), marks.execution]
-    about = [directory, script, link, config.stop_file_cont, _grace(config), marks.left]
+    nice = str(config.nice or "")
+    about = [directory, script, link, config.stop_file_cont, _grace(config), marks.left, nice]
     return [*wrapper, *about, *workload, *partition]
 
 
@@ -185,6 +192,10 @@ class Local:
         # An empty entry would be the current directory.
         path = os.pathsep.join(filter(None, (_LINES, os.environ.get("PYTHONPATH"))))
         return _spawn(argv, given, _environment(**_threads(self.config), PYTHONPATH=path))
+
+    def calm(self, group: str) -> bool:
+        """See `Runtime`."""
+        return autogroup.set_nice(group, self.config.nice)
 
     def end(self, variable: str, wrapper: int, group: str = "") -> None:
         """See `Runtime`."""
@@ -232,6 +243,10 @@ class Podman:
     def _exec(self, *options: str) -> list[str]:
         workdir = f"--workdir={self.config.container_workdir}"
         return ["podman", "exec", *options, workdir, self.config.service]
+
+    def calm(self, group: str) -> bool:
+        """See `Runtime`: the container's own share of the processor, CPUWeight, is its unit's."""
+        return True
 
     def end(self, variable: str, wrapper: int, group: str = "") -> None:
         """See `Runtime`. A container that is not running has no solver left."""

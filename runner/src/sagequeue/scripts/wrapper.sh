@@ -1,6 +1,6 @@
 # Runs one workload where it runs, on the host or in the container, and says how it ended.
 #
-#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK EXECUTION DIRECTORY SCRIPT LINK GATE GRACE LEFT COMMAND [ARG ...]
+#   sh -c "$(cat wrapper.sh)" sagequeue-wrapper MARK EXECUTION DIRECTORY SCRIPT LINK GATE GRACE LEFT NICE COMMAND [ARG ...]
 #
 # Descriptors: 3 the job's lock, which the workload inherits and so holds; 4 the log; 5 the record
 # of the execution, which gets this process's id and, last of all, the result.
@@ -12,12 +12,13 @@
 # GATE is the stop gate. A workload ends for it, and it may be gone before anybody else looks.
 # GRACE is how many seconds what the workload started has to end after TERM.
 # LEFT is the GROUP of the job's last execution, see session.sh, or empty.
+# NICE is added to the workload's nice value, if not empty.
 #
 # TERM stops the execution: TERM to the workload's first process, its leader; when that has ended and
 # nothing writes the log any more, or after PATIENCE seconds, TERM to the rest. KILL for a leader that
 # does not end comes from ender.sh. The rest, which the leader leaves, gets it here, GRACE later.
-mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6 grace=$7 left=$8
-shift 8
+mark=$1 execution=$2 directory=$3 script=$4 link=$5 gate=$6 grace=$7 left=$8 nice=$9
+shift 9
 exec </dev/null >&4 2>&4
 
 # A filter of the output, `tee` say, reads on after the leader's end. It has so many seconds to write what it read.
@@ -168,7 +169,7 @@ cd "$directory" || lacks no_directory "cannot enter $directory"
 # Shells and Python run an empty file and exit with 0. A full disk or a power cut leaves such files.
 [ -s "$script" ] || lacks no_script "$script is empty"
 case $1 in */*) [ ! -e "$1" ] || [ -s "$1" ] || lacks no_program "$1 is empty" ;; esac
-for program in "$1" setsid sleep ${link:+ln rm}; do
+for program in "$1" setsid sleep ${link:+ln rm} ${nice:+nice}; do
     command -v "$program" >/dev/null || lacks no_program "there is no $program"
 done
 
@@ -206,7 +207,7 @@ before=$killed
 # permitted. The marks are not exported: what the wrapper itself starts is not of the execution.
 marked() {
     { echo "$oom_score" >/proc/self/oom_score_adj; } 2>/dev/null
-    SAGEQUEUE_JOB=$mark SAGEQUEUE_EXECUTION=$execution exec "$@"
+    SAGEQUEUE_JOB=$mark SAGEQUEUE_EXECUTION=$execution exec ${nice:+nice -n "$nice"} "$@"
 }
 clean() {
     [ -z "$link" ] || rm -f -- "$link" "$link.py"

@@ -1,0 +1,29 @@
+"""How much a session yields to others where the kernel groups processes by session.
+
+There a process's nice value counts within its session alone, and the session has one of its own:
+sched(7), "The autogroup feature". Every solver leads a session.
+"""
+
+from sagequeue.owner import process
+
+
+def set_nice(group: str, nice: int) -> bool:
+    """Give the session that an `Execution.group` names that nice value, from 0 to 19.
+
+    Returns:
+        Whether no more is to be done: it has the value, is gone, or the kernel has no such groups.
+        The kernel lets all users together set ten values a second, and refuses more.
+
+    """
+    pid, start = group.split(":")[:2]
+    leader = process(int(pid))
+    if leader is None or leader.start != start:
+        return True
+    try:
+        with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as file:
+            file.write(f"{nice}\n")
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
