@@ -193,7 +193,10 @@ def test_another_jobset_runs_to_its_end_beside_the_first(site: Site) -> None:
     assert sorted(file.read_text().strip() for file in site.notebooks.glob("state_quick_*")) == [
         "10", "11", "9",
     ]  # fmt: skip
-    assert changed(site.play("-e", "jobset=quick")) == 0
+    said = site.play("-e", "jobset=quick")
+    assert changed(said) == 0
+    assert "All jobs of quick are done" in said
+    assert "found: nothing" in said
 
 
 def test_new_settings_reach_new_workers_and_the_old_ones_are_named(site: Site) -> None:
@@ -324,6 +327,8 @@ def test_stopped_workers_start_again_and_the_operators_stop_gate_stays(site: Sit
         said = site.play("-e", "jobset=endless")
         assert set(site.workers()) >= {"recover", "endless-1", "endless-2"}
         assert gate.read_text() == "for the night\n"
+        assert "for the night" in said
+        assert "sagequeue clear-stop --jobset endless" in said
         assert changed(said) == 1
         assert not list((site.var / "endless" / "queue" / "running").glob("*.env"))
     finally:
