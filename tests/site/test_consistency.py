@@ -31,6 +31,23 @@ def test_every_input_of_a_role_has_a_default_and_a_specification(role: str) -> N
     assert all(name.startswith(f"{role}_") for name in specified)
 
 
+def test_the_examples_in_the_users_own_file_are_the_defaults_and_the_documented_one() -> None:
+    lines = (ROOT / "playbooks" / "files" / "my.yml").read_text().splitlines()
+    assert yaml.safe_load("\n".join(lines)) is None
+    example = lines.index("# my_jobsets:")
+    end = lines.index("", example)
+    text = "\n".join(line.removeprefix("# ") for line in lines[example:end])
+    assert text in (ROOT / "docs" / "experiments.md").read_text()
+    specs = yaml.safe_load((ROOT / "roles/jobset/meta/argument_specs.yml").read_text())
+    keys = specs["argument_specs"]["main"]["options"]["jobset_record"]["options"]
+    assert set(yaml.safe_load(text)["my_jobsets"]["mersenne"]) <= set(keys)
+
+    settings = [line.removeprefix("# ") for line in lines if re.match("# [a-z_]+: ", line)]
+    defaults = (ROOT / "group_vars" / "all" / "main.yml").read_text().splitlines()
+    assert len(settings) > 5
+    assert set(settings) <= set(defaults)
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_has_a_scenario(role: str) -> None:
     assert (ROOT / "molecule" / role / "verify.yml").is_file()

@@ -123,7 +123,7 @@ def test_another_jobset_that_is_run_first_takes_the_settings_over_too(moving: Mo
 @pytest.mark.parametrize(
     ("records", "here", "words"),
     [
-        ({"quick": QUICK}, False, "set sagequeue_var_dir in group_vars/all/main.yml to where it"),
+        ({"quick": QUICK}, False, "set sagequeue_var_dir in group_vars/all/my.yml to where it"),
         ({"quick": QUICK | {"stride": 4}}, True, "3 jobs for stride 3"),
         (
             {"quick": QUICK | {"state_file": "s_{stride}_{offset}.txt"}},

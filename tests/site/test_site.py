@@ -47,7 +47,7 @@ class Site:
         self.jobsets(quick=QUICK, endless=ENDLESS)
 
     def jobsets(self, **records: Record) -> None:
-        """Edit the one file that a user edits (JSON is YAML too)."""
+        """Have these jobsets in place of those that are shipped (JSON is YAML too)."""
         file = self.project / "group_vars" / "all" / "jobsets.yml"
         file.write_text(json.dumps({"jobsets": records}))
 
@@ -162,6 +162,7 @@ def test_the_first_run_tells_the_mode_and_how_to_watch_stop_and_resume(
     for command in ("progress --watch", "request-stop", "sagequeue stop", "clear-stop"):
         assert command in said
     assert set(site.workers()) == {"recover", "endless-1", "endless-2"}
+    assert (site.project / "group_vars" / "all" / "my.yml").exists()
     active = site.home / ".config" / "sagequeue" / "sagequeue.env"
     assert os.readlink(active) == "endless.env"
     assert active.stat().st_mode & 0o777 == 0o644
@@ -367,6 +368,8 @@ def test_check_mode_on_a_bare_machine_shows_what_would_be_and_writes_nothing(bar
     said = bare.play("-e", "jobset=quick", "-e", "sagequeue_mode=embedded", "--check", "--diff")
     assert f'+SAGE_BIN="{sage}"' in said
     assert "sagequeue_mode says so" in said
+    assert "Make group_vars/all/my.yml" in said
+    assert not (bare.project / "group_vars" / "all" / "my.yml").exists()
     assert_nothing_written(bare)
 
 
@@ -382,10 +385,10 @@ def assert_nothing_written(site: Site) -> None:
         (
             {},
             ["jobset=rook_r4"],
-            "no jobset named 'rook_r4'. group_vars/all/jobsets.yml has: quick.",
+            "no jobset named 'rook_r4'. There are: quick. Choose one of them with -e jobset=NAME,"
+            " or add a record to group_vars/all/my.yml",
         ),
-        ({}, ["x=y"], "Say which jobset to run. group_vars/all/jobsets.yml has: quick."),
-        ({"quick": QUICK | {"strid": 4}}, [], "jobset_record.strid"),
+        ({}, ["x=y"], "Say which jobset to run. There are: quick."),
         ({"Quick-2": QUICK}, [], "names of jobsets will not do: Quick-2"),
         ({"quick": QUICK | {"stride": 0}}, [], "stride is 0"),
         ({"quick": QUICK | {"workers": 4}}, [], "4 workers for 3 partitions"),

@@ -57,7 +57,7 @@ def load(path: Path) -> Config:
 
 
 def record(config: Config) -> str:
-    """The record of group_vars/all/jobsets.yml that means the same jobs, as YAML."""
+    """The record, for group_vars/all/my.yml, that means the same jobs, as YAML."""
     args = shlex.join(config.sage_base_args)
     values = {
         "script": os.path.relpath(config.script, os.path.dirname(config.stop_file_cont)),

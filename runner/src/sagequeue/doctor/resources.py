@@ -80,7 +80,7 @@ def filesystem(patient: Patient) -> Iterator[Finding]:
     }
     for key, (what, path) in places.items():
         kind = _kind(patient, path)
-        advice = f"set {key} in group_vars/all/main.yml to a directory elsewhere, then"
+        advice = f"set {key} in group_vars/all/my.yml to a directory elsewhere, then"
         if kind.startswith(_FOREIGN):
             yield fail(
                 f"{what} {path} lies on {kind}: renames or locks may not hold; {advice}",
@@ -126,7 +126,7 @@ def cores(patient: Patient) -> Iterator[Finding]:
         return
     yield warn(
         f"{total} solver threads ({shares}) share {there} cores: each case takes longer; "
-        f"set workers of {settings.jobset} in group_vars/all/jobsets.yml to fewer, then",
+        f"set workers of {settings.jobset} to fewer in its record (group_vars/all), then",
         patient.play,
     )
 
@@ -153,8 +153,8 @@ def memory(patient: Patient) -> Iterator[Finding]:
         yield ok(cause)
         return
     yield warn(
-        f"{cause}: the kernel ends what takes too much; set workers of {settings.jobset} in "
-        f"group_vars/all/jobsets.yml to {max(1, total // each)}, then",
+        f"{cause}: the kernel ends what takes too much; set workers of {settings.jobset} in its "
+        f"record (group_vars/all) to {max(1, total // each)}, then",
         patient.play,
     )
 

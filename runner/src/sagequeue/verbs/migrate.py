@@ -12,7 +12,7 @@ def register(add: Add) -> None:
     migrate = add("migrate", _migrate, "take over the shell project's queue, once it is at rest")
     form = migrate.add_mutually_exclusive_group()
     form.add_argument("--check", action="store_true", help="only look, and refuse what would be")
-    form.add_argument("--record", action="store_true", help="its record for jobsets.yml, as YAML")
+    form.add_argument("--record", action="store_true", help="its record for my.yml, as YAML")
 
 
 def _migrate(arguments: argparse.Namespace) -> None:
@@ -32,7 +32,8 @@ def _migrate(arguments: argparse.Namespace) -> None:
     migrate.survey(settings, tell)
     migrate.refuse(settings)
     if arguments.check:
-        print("group_vars/all/jobsets.yml has to have its record, or one that means the same:")
+        print("If group_vars/all/jobsets.yml has no record that means the same, my.yml beside it")
+        print("has to have this one, below my_jobsets:")
         print(migrate.record(settings), end="")
     else:
         migrate.take_over(path, settings, tell)

@@ -1,0 +1,256 @@
+"""group_vars/all/my.yml, the user's own experiments and settings, and what is wrong in it."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from project import ROOT, CopyProject
+from test_ops import Operator
+from test_site import QUICK
+
+# For the owner of a read-only directory: root may write all the same, unless that is taken away.
+POWERS = "-dac_override,-dac_read_search"
+ORDINARY = ("setpriv", f"--bounding-set={POWERS}", f"--inh-caps={POWERS}")
+UNPRIVILEGED = ORDINARY if os.geteuid() == 0 else ()
+
+
+class Owner(Operator):
+    """A site with `quick` set up, whose owner edits the file."""
+
+    def __init__(self, base: Path, project: Path) -> None:
+        super().__init__(base, project)
+        self.file = project / "group_vars" / "all" / "my.yml"
+        self.jobsets(quick=QUICK)
+        quick = ("ops.yml", "-t", "setup,env", "-e", "jobset=quick")
+        self.looked = self.run("ansible-playbook", *quick, "--check").stdout
+        self.before = self.file.exists()
+        self.made = self.run("ansible-playbook", *quick).stdout
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, copy_project: CopyProject) -> Owner:
+    base = tmp_path_factory.mktemp("w")
+    return Owner(base, copy_project(base / "p"))
+
+
+@pytest.fixture
+def owner(machine: Owner) -> Owner:
+    """The file is as the play made it."""
+    machine.jobsets(quick=QUICK)
+    if machine.file.is_dir():
+        machine.file.rmdir()
+    machine.file.unlink(missing_ok=True)
+    shutil.copy(machine.project / "playbooks" / "files" / "my.yml", machine.file)
+    return machine
+
+
+def test_the_first_play_makes_it_and_check_mode_only_announces_it(machine: Owner) -> None:
+    for said in (machine.looked, machine.made):
+        task = said.partition("Make group_vars/all/my.yml")[2]
+        assert task.splitlines()[1] == "changed: [localhost]"
+    assert not machine.before
+    assert "examples" in machine.file.read_text()
+
+
+def test_git_ignores_it() -> None:
+    command = ["git", "check-ignore", "--quiet", "group_vars/all/my.yml"]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
+
+
+def test_its_experiments_and_settings_hold_and_it_stays_as_it_is(
+    owner: Owner, tmp_path_factory: pytest.TempPathFactory, copy_project: CopyProject
+) -> None:
+    lines = owner.file.read_text().splitlines()
+    start = lines.index("# my_jobsets:")
+    end = lines.index("", start)
+    example = [line.removeprefix("# ") for line in lines[start:end]]
+    var = owner.home / "elsewhere"
+    # As an editor of Windows writes it.
+    edited = [*lines[:start], *example, f"sagequeue_var_dir: {var}", ""]
+    owner.file.write_bytes("\r\n".join(edited).encode())
+    before = owner.file.read_bytes(), owner.file.stat()
+    owner.notebooks.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "roles/jobset/files/template.sage", owner.notebooks / "mersenne.sage")
+
+    owner.ops("-t", "setup,env", "-e", "jobset=mersenne")
+    settings = (owner.home / ".config" / "sagequeue" / "mersenne.env").read_text()
+    assert f'QUEUE_DIR="{var}/mersenne/queue"' in settings
+    assert "--state_prefix mersenne --resume" in settings
+    assert (owner.file.read_bytes(), owner.file.stat()) == before
+
+    # Another clone has a file of its own.
+    here = owner.project
+    try:
+        owner.project = copy_project(tmp_path_factory.mktemp("z") / "p")
+        said = owner.refused("-e", "jobset=mersenne")
+    finally:
+        owner.project = here
+    assert f"It was set up from another clone, {here}: run this there, or copy the record." in said
+    assert "add a record to group_vars/all/my.yml, which has an example" in said
+
+
+@pytest.mark.parametrize("text", ["", "my_jobsets:  # none yet\r\n"])
+def test_a_file_without_experiments_is_as_good_as_none(owner: Owner, text: str) -> None:
+    owner.file.write_bytes(text.encode())
+    owner.ops("-t", "setup", "-e", "jobset=quick")
+    assert owner.file.read_bytes() == text.encode()
+
+
+def test_a_clone_that_cannot_be_written_in_works_without_it(owner: Owner) -> None:
+    owner.file.unlink()
+    directory = owner.file.parent
+    directory.chmod(0o555)
+    try:
+        command = ("ansible-playbook", "ops.yml", "-t", "progress", "-e", "jobset=quick")
+        result = owner.run(*UNPRIVILEGED, *command)
+    finally:
+        directory.chmod(0o755)
+    said = " ".join(result.stdout.split())
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "group_vars/all/my.yml could not be made (" in said
+    assert "in a file elsewhere, which every call names: -e @FILE" in said
+    assert "quick jobs:" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [1\nb: 2\n", ", line 2, column 2, is not YAML: while parsing a flow sequence (line 1"),
+        ("my_jobsets:\n\tmine:\n", ", line 2, column 1, is not YAML: it is indented with a tab."),
+        ("# mine\n- a\n", ", line 2: the file holds a list. It must hold names with values,"),
+        ("a: 1\n".encode("utf-16"), ": byte 1 is not UTF-8. Save the file as UTF-8 text."),
+        ("a: \x01\n", " is not YAML: unacceptable character #x0001"),
+        ("a: !mine 1\n", ", line 1: !mine means nothing here. Put a value that begins with ! in"),
+        ("\na: {{ b }}\n", ", line 2: a mapping stands where a name belongs. Put a value that"),
+        (Path("/nowhere/my.yml"), ", a link to /nowhere/my.yml, cannot be read: No such file"),
+        (None, " cannot be read: Is a directory. Correct that, or move it away."),
+    ],
+)
+def test_what_ansible_cannot_read_is_named_with_its_place(
+    owner: Owner, text: "str | bytes | Path | None", words: str
+) -> None:
+    owner.file.unlink()
+    if text is None:
+        owner.file.mkdir()
+    elif isinstance(text, Path):
+        owner.file.symlink_to(text)
+    else:
+        owner.file.write_bytes(text.encode() if isinstance(text, str) else text)
+    said = owner.ops_refused("-t", "progress")
+    assert f"[ERROR]: group_vars/all/my.yml{words}" in said
+    # Once, and without the words of a library.
+    assert said.count("my.yml") == words.count("my.yml") + 1
+
+
+OWN = """\
+base: &base {script: template.sage}
+deep: &deep {<<: *base, stride: 3, scirpt: x}
+my_own_variable: 3
+ansible_become_exe: sudo.ws
+sagequeue_memroy: 4G
+memory: 4G
+sagequeue_mode:
+2024: 1
+stride: 3
+sagequeue_nonsense: 3
+stray: {script: x, stride: 3}
+jobsets: {}
+sagequeue_memory: 4G
+sagequeue_memory: 5G
+my_jobsets:
+  quick: {script: x}
+  2024: {<<: *base}
+  yes: {<<: *base}
+  1e3: {<<: *base}
+  null: {<<: *base}
+  2024-05-01: {<<: *base}
+  "2025": {<<: *base}
+  other: {<<: *deep, statefile: x}
+  empty:
+  mine:
+    <<: [*deep]
+    Workers: 2
+    log_limit: 1
+    log_limit: 2
+    colour: red
+"""
+REFUSED = """\
+my.yml, line 5: there is no setting sagequeue_memroy; sagequeue_memory is probably meant.
+my.yml, line 6: there is no setting memory; sagequeue_memory is probably meant.
+my.yml, line 7: sagequeue_mode has no value.
+my.yml, line 8: YAML reads the name 2024 as a number. No setting has such a name.
+my.yml, line 9: stride belongs into a jobset's record, indented further than the name.
+my.yml, line 10: there is no setting sagequeue_nonsense; group_vars/all/main.yml has them.
+my.yml, line 11: stray is a jobset's record. It belongs below my_jobsets:, indented.
+my.yml, line 12: jobsets would replace those of jobsets.yml. Call yours my_jobsets.
+my.yml, line 14: sagequeue_memory stands in line 13 already, and YAML would keep the last only.
+my.yml, line 16: the jobset quick is in group_vars/all/jobsets.yml, line 5, too.
+my.yml, line 17: YAML reads the name 2024 as a number. Give the jobset another one, of a-z, 0-9
+my.yml, line 18: YAML reads the name yes as true or false.
+my.yml, line 19: YAML reads the name 1e3 as a number.
+my.yml, line 20: YAML reads the name null as no value.
+my.yml, line 21: YAML reads the name 2024-05-01 as a date.
+my.yml, line 2: scirpt is no key of a record; script is probably meant.
+my.yml, line 27: Workers is no key of a record; workers is probably meant.
+my.yml, line 29: log_limit stands in line 28 already, and YAML would keep the last only.
+my.yml, line 30: colour is no key of a record; script, needs_sage, stride, workers, total_cases,
+jobsets.yml, line 3: YAML reads the name off as true or false.
+jobsets.yml, line 5: quick stands in line 2 already, and YAML would keep the last only.
+"""
+WARNED = """\
+my.yml, line 2: scirpt is no key of a record; script is probably meant.
+my.yml, line 23: statefile is no key of a record; state_file is probably meant.
+my.yml, line 24: empty has no record. Its lines (script, stride, state_file …) belong below the
+jobsets.yml, line 4: strid is no key of a record; stride is probably meant.
+"""
+SHIPPED = """\
+jobsets:
+  quick: {script: x}
+  off: {script: x}
+  shipped: {strid: 3}
+  quick: {script: x}
+"""
+
+
+def told(text: str, start: str = "") -> list[str]:
+    return [f"{start}group_vars/all/{' '.join(line.split())}" for line in text.splitlines()]
+
+
+def test_mistakes_are_refused_and_those_of_other_records_are_warnings(owner: Owner) -> None:
+    owner.file.write_text(OWN)
+    (owner.file.parent / "jobsets.yml").write_text(SHIPPED)
+    said = owner.refused("-e", "jobset=mine")
+    warned, _, refused = said.partition("Refuse mistakes")
+    assert [words for words in told(REFUSED) if words not in refused] == []
+    assert [words for words in told(WARNED, "Warning: ") if words not in warned] == []
+    for fine in ("my_own_variable", "ansible_become_exe", "2025", "base", "line 1:"):
+        assert fine not in said.replace("Origin", "")
+
+
+def test_operations_that_use_the_files_refuse_mistakes_and_others_warn_of_them(
+    owner: Owner,
+) -> None:
+    owner.file.write_text("my_jobsets:\n  other: {scirpt: x}\nsagequeue_memroy: 4G\n")
+    mistake = "group_vars/all/my.yml, line 3: there is no setting sagequeue_memroy"
+    said = owner.ops_refused("-t", "env", "-e", "jobset=quick")
+    assert "Refuse mistakes" in said.partition(mistake)[0]
+    assert "Warning: group_vars/all/my.yml, line 2: scirpt" in said
+    owner.file.write_text("my_jobsets:\n  other: {scirpt: x}\n")
+    said = owner.ops_refused("-t", "setup", "-e", "jobset=other")
+    assert "line 2: scirpt is no key" in said.partition("Refuse mistakes")[2]
+    owner.file.write_text("\n\nsagequeue_memroy: 4G\n")
+    assert f"Warning: {mistake}" in owner.ops("-t", "progress", "-e", "jobset=quick")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("my_jobsets:\n  - mine: {}\n", "line 2: my_jobsets is a list. It must be names, each"),
+        ("my_jobsets: mine\n", "line 1: my_jobsets is the text `mine`. It must be names, each"),
+    ],
+)
+def test_what_is_no_mapping_of_jobsets_is_refused(owner: Owner, text: str, words: str) -> None:
+    owner.file.write_text(text)
+    assert words in owner.ops_refused("-t", "setup", "-e", "jobset=mine")
