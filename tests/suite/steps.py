@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from interpreters import others
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -113,8 +115,9 @@ def long() -> list[Step]:
         "CRASH_SEED": seed,
     }
     fuzz = Step("fuzzing", ("python", "runner/tests/fuzz", "--seconds", "600"))
+    pythons = [Step(f"Python {v}", ("tests/interpreter", path)) for v, path in others().items()]
     scenarios = [scenario(name, suite) for name in (*ONE_MACHINE, JUPYTER) for suite in SUITES]
-    steps = _all([*NEWEST, *scenarios, scenario(UPGRADE)], fuzz)
+    steps = _all([*NEWEST, *scenarios, scenario(UPGRADE)], fuzz, *pythons)
     return [replace(step, environment={**step.environment, **more}) for step in steps]
 
 
