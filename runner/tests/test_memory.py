@@ -26,6 +26,8 @@ def cramped() -> Iterator[Path]:
         else (Path("/sys/fs/cgroup"), "memory.max")
     )
     group = root / f"sagequeue-test-{os.getpid()}"
+    if not root.is_dir():  # as in a chroot
+        pytest.skip("there are no control groups here")
     group.mkdir()
     try:
         (group / limit).write_text(str(256 * MIB))
