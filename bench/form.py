@@ -31,9 +31,8 @@ from types import ModuleType
 from typing import Any
 
 import cnf
-import pycryptosat
 from pysat.solvers import Solver
-from workload_cases import load
+from workload_cases import cryptominisat, load
 
 FORK = multiprocessing.get_context("fork")
 Result = tuple[bool, float]  # whether there is an ordering, and the seconds to find out
@@ -126,7 +125,7 @@ def shuffle(formula: Any, seed: int) -> list[int]:
 
 def native(formula: Any) -> Callable[[int], bool] | None:
     """Ask CryptoMiniSat, with its own XORs: the value of each variable, or None."""
-    solver = pycryptosat.Solver(threads=1)
+    solver = cryptominisat().Solver(threads=1)
     for clause in formula.clauses:
         solver.add_clause(clause)
     for variables in formula.xors:
@@ -226,6 +225,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="runs of a row (default: 3)")
     parser.add_argument("--bound", type=int, default=60, help="seconds for a run (default: 60)")
     args = parser.parse_args()
+    cryptominisat()
     script = load()
     for rank, graph in itertools.product(args.rank, args.graph):
         table(script, graph, rank, args.seeds, args.bound)

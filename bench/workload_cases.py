@@ -31,7 +31,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pycryptosat
 from cnf import clauses_of_xor
 
 FILES = Path(__file__).resolve().parents[1] / "roles" / "jobset" / "files"
@@ -52,6 +51,16 @@ def load() -> ModuleType:
     sys.dont_write_bytecode = True  # or the roles directory would get a cache
     loader.exec_module(module)
     return module
+
+
+def cryptominisat() -> ModuleType:
+    """pycryptosat; ends the program where this Python has none."""
+    try:
+        import pycryptosat
+    except ImportError as error:
+        sys.exit(f"pycryptosat is needed ({error}): take Python 3.13 or older, by PYTHON=...")
+    library: ModuleType = pycryptosat
+    return library
 
 
 def row(what: str, value: str, aim: str = "") -> None:
@@ -76,7 +85,7 @@ def command(directory: Path, *arguments: str, timeout: float) -> tuple[float, st
 
 def solve(formula: Any, native_xor: bool) -> bool | None:
     """Whether the formula is satisfiable, by one solver thread."""
-    solver = pycryptosat.Solver(threads=1)
+    solver = cryptominisat().Solver(threads=1)
     for clause in formula.clauses:
         solver.add_clause(clause)
     for variables in formula.xors:
@@ -180,6 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time per case of the rank workload.")
     parser.add_argument("--bound", type=float, default=60, help="seconds for each large case")
     bound = parser.parse_args().bound
+    cryptominisat()
     script = load()
     with tempfile.TemporaryDirectory() as directory:
         petersen_rows(script, Path(directory))

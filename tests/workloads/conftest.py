@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from workload import FILES, Workload
+from mathematics import script
+from workload import BACKENDS, FILES, Workload
 
 CORRUPT_STATES = {
     "empty": b"",
@@ -41,6 +43,18 @@ def template(tmp_path: Path) -> Workload:
 def rank(tmp_path: Path) -> Workload:
     """The rank workload."""
     return Workload(Path(shutil.copy(FILES / "rank_boundary_sat_v18.sage", tmp_path)))
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each value of --sat_backend that names a solver."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def solver(backend: str) -> Any:
+    """The rank workload's solver of that name, with one thread."""
+    return script.solver_asked_for(backend, 1)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@
 import itertools
 import random
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from mathematics import (
     ranks_by_brute_force,
     script,
 )
+from pysat.solvers import Solver
 from workload import Workload, done_cases
 
 pytestmark = pytest.mark.slow
@@ -25,20 +27,10 @@ pytestmark = pytest.mark.slow
 FORM = ("--method", "form", "--scan")
 
 
-def models(formula: object) -> list[tuple[bool, ...]]:
-    """All models of a small formula, by excluding one after the other."""
-    solver = script.solver_class()(threads=1)
-    for clause in formula.clauses:  # type: ignore[attr-defined]
-        solver.add_clause(clause)
-    for variables in formula.xors:  # type: ignore[attr-defined]
-        solver.add_xor_clause(variables, False)
-    found = []
-    while True:
-        satisfiable, model = solver.solve()
-        if not satisfiable:
-            return found
-        found.append(tuple(model[1:]))
-        solver.add_clause([-v if value else v for v, value in enumerate(model[1:], 1)])
+def models(formula: Any) -> list[list[int]]:
+    """All models of a small formula."""
+    with Solver(name="glucose4", bootstrap_with=formula.without_xors()) as solver:
+        return list(solver.enum_models())
 
 
 @st.composite
@@ -74,7 +66,9 @@ def test_an_alternating_matrix_has_one_normal_form_or_too_high_a_rank(
 
 @settings(max_examples=15, deadline=None)
 @given(A=graphs(), data=st.data())
-def test_every_cube_has_the_verdict_of_brute_force(A: Matrix, data: st.DataObject) -> None:
+def test_every_cube_has_the_verdict_of_brute_force(
+    solver: Any, A: Matrix, data: st.DataObject
+) -> None:
     order = len(A)
     planes, depth = data.draw(st.integers(0, 2)), data.draw(st.integers(0, order))
     group = script.automorphisms(A)
@@ -84,7 +78,7 @@ def test_every_cube_has_the_verdict_of_brute_force(A: Matrix, data: st.DataObjec
         expected = any(perm[:depth] == begin for perm in low)
         for prefixes, normal in itertools.product((forbidden, ()), (True, False)):
             formula, x, W = script.encode_form(A, planes, begin, prefixes, normal=normal)
-            value = script.solve(formula, 1)
+            value = solver.solve(formula)
             assert (value is not None) == expected
             if value:
                 perm = script.ordering_in(value, x)
@@ -95,7 +89,9 @@ def test_every_cube_has_the_verdict_of_brute_force(A: Matrix, data: st.DataObjec
 
 @settings(max_examples=40, deadline=None)
 @given(A=graphs())
-def test_reversed_orderings_have_the_same_rank_and_one_of_each_pair_stays(A: Matrix) -> None:
+def test_reversed_orderings_have_the_same_rank_and_one_of_each_pair_stays(
+    solver: Any, A: Matrix
+) -> None:
     ranks = ranks_by_brute_force(A)
     assert all(ranks[perm[::-1]] == rank for perm, rank in ranks.items())
     order = len(A)
@@ -108,7 +104,7 @@ def test_reversed_orderings_have_the_same_rank_and_one_of_each_pair_stays(A: Mat
             names[u][v] = names[v][u] = formula.new()
             formula.clause(names[u][v] if T[u][v] else -names[u][v])
         script.encode_reversal(formula, names)
-        if script.solve(formula, 1):
+        if solver.solve(formula):
             kept.add(perm)
     assert all(perm in kept or perm[::-1] in kept for perm in ranks)
 
@@ -126,10 +122,10 @@ def test_the_complement_has_the_same_boundary_when_the_order_is_even(
         assert theirs[u][v] == (ours[u][v] + order) % 2
 
 
-def test_a_forged_form_is_refused() -> None:
+def test_a_forged_form_is_refused(solver: Any) -> None:
     A = script.petersen()
     formula, x, W = script.encode_form(A, 2, (0, 1))
-    value = script.solve(formula, 1)
+    value = solver.solve(formula)
     perm, vectors = script.ordering_in(value, x), [[value(bit) for bit in row] for row in W]
     assert script.faults_in_form(A, 4, (0, 1), perm, vectors) == []
 
@@ -150,9 +146,10 @@ def test_a_forged_form_is_refused() -> None:
 # --- the command --------------------------------------------------------------------------------
 
 
-def test_petersen_has_no_ordering_of_rank_3_and_one_of_rank_4(rank: Workload) -> None:
+def test_petersen_has_no_ordering_of_rank_3_and_one_of_rank_4(rank: Workload, backend: str) -> None:
+    asked = (*FORM, "--sat_backend", backend)
     for depth, cubes in ((0, 1), (1, 1), (2, 2), (3, 8)):
-        arguments = ("--graph", "petersen", "--rank", 3, *FORM, "--cube_depth", depth)
+        arguments = ("--graph", "petersen", "--rank", 3, *asked, "--cube_depth", depth)
         result = rank.run(*arguments)
         assert (result.returncode, result.stderr) == (0, "")
         assert done_cases(result.stdout) == list(range(cubes))
@@ -161,7 +158,7 @@ def test_petersen_has_no_ordering_of_rank_3_and_one_of_rank_4(rank: Workload) ->
     state = rank.directory / "state_petersen_form_r3_depth3_stride1_off0.txt"
     assert state.read_text() == "7\n"
     stop = rank.directory / "stop"
-    found = rank.run("--graph", "petersen", "--rank", 4, *FORM, "--stop_file", stop)
+    found = rank.run("--graph", "petersen", "--rank", 4, *asked, "--stop_file", stop)
     shown = re.search(r"Found perm: (\[.*\])", found.stdout)
     assert shown
     perm = tuple(int(v) for v in re.findall(r"\d+", shown[1]))
@@ -222,18 +219,23 @@ def test_all_methods_agree_with_brute_force_on_random_graphs(rank: Workload, see
 
 
 @pytest.mark.parametrize("graph", ["rook", "shrikhande"])
-def test_the_16_vertex_graphs_have_no_ordering_of_rank_3(rank: Workload, graph: str) -> None:
+def test_the_16_vertex_graphs_have_no_ordering_of_rank_3(
+    rank: Workload, graph: str, backend: str
+) -> None:
     for method in ("form", "prefix"):
         arguments = ("--graph", graph, "--rank", 3, "--method", method, "--scan")
-        result = rank.run(*arguments)
+        result = rank.run(*arguments, "--sat_backend", backend)
         assert (result.returncode, result.stderr) == (0, "")
         assert "COMPLETE off=0 stride=1" in result.stdout
         assert "sat=True" not in result.stdout
 
 
 @pytest.mark.parametrize("graph", ["rook", "shrikhande"])
-def test_the_16_vertex_graphs_have_an_ordering_of_rank_4(rank: Workload, graph: str) -> None:
-    result = rank.run("--graph", graph, "--rank", 4, *FORM, timeout=300)
+def test_the_16_vertex_graphs_have_an_ordering_of_rank_4(
+    rank: Workload, graph: str, backend: str
+) -> None:
+    arguments = ("--graph", graph, "--rank", 4, *FORM, "--sat_backend", backend)
+    result = rank.run(*arguments, timeout=300)
     shown = re.search(r"Found perm: (\[.*\])", result.stdout)
     assert shown
     perm = tuple(int(v) for v in re.findall(r"\d+", shown[1]))

@@ -18,7 +18,7 @@ def test_a_record_has_the_workloads_number_of_cases_and_state_files(name: str) -
     record = JOBSETS[name]
     words = record["args"].replace("{stop_file}", "stop").split()
     args = script.arguments([*words, "--stride", "5", "--offset", "2"])
-    args.threads = 1
+    args.solver = None
     question, stem = script.question_asked(args)
     assert record["total_cases"] == question.total
     assert record["state_file"] == f"{stem}_stride{{stride}}_off{{offset}}.txt"

@@ -4,9 +4,17 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+needs_pycryptosat = pytest.mark.skipif(
+    find_spec("pycryptosat") is None, reason="this Python has no pycryptosat"
+)
+BACKENDS = [pytest.param("cryptominisat", marks=needs_pycryptosat), "cadical"]
 FILES = Path(__file__).resolve().parents[2] / "roles" / "jobset" / "files"
 
 PREPARSE = """
@@ -108,3 +116,18 @@ class Workload:
 def done_cases(output: str) -> list[int]:
     """The gidx of every DONE line, in order."""
     return [int(gidx) for gidx in re.findall(r"\] DONE  gidx=(\d+) ", output)]
+
+
+def with_modules(directory: Path, texts: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which the modules in these files hide the installed ones."""
+    for name, text in texts.items():
+        path = directory / "modules" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return {**os.environ, "PYTHONPATH": str(directory / "modules")}
+
+
+def without(directory: Path, *packages: str) -> dict[str, str]:
+    """An environment in which these cannot be imported, as where they are not installed."""
+    files = [f"{package}.py" for package in packages]
+    return with_modules(directory, dict.fromkeys(files, "raise ImportError('none here')"))

@@ -48,9 +48,12 @@ Partition K of S takes the cases K, K+S, K+2S, ...
     python rank_boundary_sat_v18.sage --graph6 DQc --min_rank
     python rank_boundary_sat_v18.sage --graph rook --distribution --samples 1000000 --seed 1
 
+The SAT solver is CryptoMiniSat (pycryptosat) or CaDiCaL (python-sat); --sat_backend chooses.
+
 Exit codes: 0 scan complete, stop file present, or solution found; 1 self-test failed or a file
-could not be written; 2 wrong arguments, corrupt state file or no pycryptosat; 3 the solver gave
-a solution that does not verify.  SAGE_NUM_THREADS sets the solver's threads (1 if unset).
+could not be written; 2 wrong arguments, corrupt state file or no SAT solver; 3 the solver gave
+a solution that does not verify.  SAGE_NUM_THREADS sets CryptoMiniSat's threads (1 if unset);
+CaDiCaL has one.
 
 The text is plain Python and also survives Sage's preparser, which turns the literal 3 into
 Integer(3): no caret, no literal with a decimal point, and int() where a C extension reads.
@@ -58,6 +61,7 @@ Integer(3): no caret, no literal with a decimal point, and int() where a C exten
 
 import argparse
 import collections
+import concurrent.futures
 import contextlib
 import datetime
 import errno
@@ -417,7 +421,7 @@ class Formula:
 
     def sum_is_zero(self, variables):
         """The sum over GF(2) of the variables is zero."""
-        if len(variables) == 1:  # the solver's XOR interface is for two and more
+        if len(variables) == 1:  # CryptoMiniSat's XOR interface is for two and more
             self.clause(-variables[0])
         elif variables:
             self.xors.append([int(variable) for variable in variables])
@@ -429,6 +433,31 @@ class Formula:
         self.clause(-c, b)
         self.clause(c, -a, -b)
         return c
+
+    def without_xors(self):
+        """The clauses, and clauses for the XORs: of long ones, for pieces with fresh variables.
+
+        The fresh variables come after those of the formula, which stays as it is.
+        """
+        clauses, fresh = list(self.clauses), itertools.count(int(self.variables + 1))
+        for xor in self.xors:
+            rest = xor
+            while len(rest) > LONGEST_XOR:
+                carry, piece, rest = next(fresh), rest[: LONGEST_XOR - 1], rest[LONGEST_XOR - 1 :]
+                clauses += xor_clauses([carry, *piece])
+                rest = [carry, *rest]
+            clauses += xor_clauses(rest)
+        return clauses
+
+
+def xor_clauses(variables):
+    """Clauses that say that the variables' sum is zero: each forbids an odd number of ones."""
+    places = range(len(variables))
+    return [
+        [-variable if place in ones else variable for place, variable in enumerate(variables)]
+        for number in range(1, len(variables) + 1, 2)
+        for ones in itertools.combinations(places, number)
+    ]
 
 
 def encode_ordering(formula, A):
@@ -494,50 +523,119 @@ def encode_case(A, J, forbidden=()):
     return formula, x, Y
 
 
-def solver_class():
-    """CryptoMiniSat's Solver; UsageError when it is not installed."""
-    try:
-        from pycryptosat import Solver
-    except ImportError as error:
-        raise UsageError(
-            f"the SAT solver pycryptosat cannot be imported by {sys.executable} ({error}); install"
-            " it with `python -m pip install pycryptosat`, under Sage with"
-            " `sage -pip install pycryptosat`"
-        ) from error
-    return Solver
-
-
-def solve(formula, threads):
-    """The formula's value function on variables, 0 or 1; None when it cannot be satisfied."""
-    solver = solver_class()(threads=int(threads))
-    for clause in formula.clauses:
-        solver.add_clause(clause)
-    for variables in formula.xors:
-        solver.add_xor_clause(variables, False)
-    satisfiable, model = solver.solve()
-    if satisfiable is None:
-        raise RuntimeError("the solver gave up")
-    if not satisfiable:
-        return None
-    # A variable that no clause mentions may be missing from the model: either value will do.
-    return lambda variable: int(variable < len(model) and bool(model[variable]))
-
-
 def ordering_in(value, x):
     """The vertices that the model has at the positions, one after the other."""
     return [u for row in x for u, variable in enumerate(row) if value(variable)]
 
 
-def solve_case(A, J, forbidden=(), threads=1):
+def solve_case(solver, A, J, forbidden=()):
     """A witness (perm, Y) of case J, as the solver has it and not yet verified, or None."""
     formula, x, Y = encode_case(A, J, forbidden)
-    value = solve(formula, threads)
+    value = solver.solve(formula)
     if value is None:
         return None
     kernel = [[int(u == j) for j in J] for u in range(len(A) - 1)]
     for (k, c), variable in Y.items():
         kernel[k][c] = value(variable)
     return ordering_in(value, x), kernel
+
+
+# --- solvers ------------------------------------------------------------------------------------
+#
+# `title` is what the log says of a solver. `solve` returns the value function on the formula's
+# variables, 0 or 1, and None when the formula cannot be satisfied.
+
+LONGEST_XOR = 6  # that becomes clauses uncut: 32 of them
+CONFLICTS = 3000  # in a round of CaDiCaL's, some tenths of a second
+
+
+class CryptoMiniSat:
+    """The solver of pycryptosat, which takes XORs as they are; ImportError without it."""
+
+    package = "pycryptosat"
+
+    def __init__(self, threads):
+        import pycryptosat
+
+        self.library, self.threads = pycryptosat, int(threads)
+        self.title = f"CryptoMiniSat (pycryptosat {pycryptosat.__version__}), threads={threads}"
+
+    def solve(self, formula):
+        solver = self.library.Solver(threads=self.threads)
+        for clause in formula.clauses:
+            solver.add_clause(clause)
+        for variables in formula.xors:
+            solver.add_xor_clause(variables, False)
+        satisfiable, model = solver.solve()
+        if satisfiable is None:  # it has handled a SIGINT, which is to end this process
+            signal.raise_signal(signal.SIGINT)
+            raise RuntimeError("the solver gave up")
+        if not satisfiable:
+            return None
+        # A variable that no clause mentions may be missing from the model: either value will do.
+        return lambda variable: int(variable < len(model) and bool(model[variable]))
+
+
+class Cadical:
+    """The solver CaDiCaL of python-sat, one thread, with XORs as clauses; ImportError without it."""
+
+    package = "python-sat"
+
+    def __init__(self, threads):
+        import pysat
+        from pysat.solvers import Cadical195
+
+        self.new_solver = Cadical195
+        self.title = f"CaDiCaL 1.9.5 (python-sat {pysat.__version__}), threads=1"
+        if threads > 1:
+            self.title += f"; it has no more, and SAGE_NUM_THREADS={threads} changes nothing"
+
+    def solve(self, formula):
+        # In the main thread python-sat would handle SIGINT, and end with a traceback.
+        with concurrent.futures.ThreadPoolExecutor(int(1)) as pool:
+            return pool.submit(self.solve_in_rounds, formula).result()
+
+    def solve_in_rounds(self, formula):
+        """What solve returns. CaDiCaL keeps what it has learned from one round to the next.
+
+        Unlike CryptoMiniSat it holds the interpreter lock, so no heartbeat shows during a round.
+        """
+        with self.new_solver(bootstrap_with=formula.without_xors()) as solver:
+            satisfiable = None
+            while satisfiable is None:
+                solver.conf_budget(int(CONFLICTS))
+                satisfiable = solver.solve_limited()
+            if not satisfiable:
+                return None
+            true = set(solver.get_model())
+        return lambda variable: int(variable in true)
+
+
+BACKENDS = {"cryptominisat": CryptoMiniSat, "cadical": Cadical}
+
+
+def solver_asked_for(backend, threads):
+    """The solver that --sat_backend names, for auto the first there is; UsageError if none is."""
+    asked = list(BACKENDS.values()) if backend == "auto" else [BACKENDS[backend]]
+    failures = []
+    for solver in asked:
+        try:
+            return solver(threads)
+        except ImportError as error:
+            failures.append(f"{solver.package} cannot be imported by {sys.executable} ({error})")
+    packages = " or ".join(solver.package for solver in asked)
+    remedies = [
+        f"install {solver.package} with `python -m pip install {solver.package}`,"
+        f" under Sage with `sage -pip install {solver.package}`"
+        for solver in asked
+    ]
+    if backend != "auto":
+        others = " or ".join(["auto", *[name for name in BACKENDS if name != backend]])
+        remedies.append(f"take --sat_backend {others}, if that solver will do")
+    raise UsageError(
+        f"--sat_backend {backend} needs {packages}, and {'; '.join(failures)}."
+        f" Either {'; or '.join(remedies)}"
+    )
 
 
 # --- form ---------------------------------------------------------------------------------------
@@ -691,6 +789,12 @@ def log(text):
     say(f"[{datetime.datetime.now().astimezone().isoformat(timespec='seconds')}] {text}")
 
 
+def log_solver(solver):
+    """Say which solver it is; nothing for None, where none is needed."""
+    if solver:
+        log(f"SOLVER {solver.title}")
+
+
 def secure_output():
     """Wait until what was printed is on the disk, if standard output can be synced."""
     sys.stdout.flush()
@@ -780,7 +884,7 @@ def heartbeat(seconds, place):
         while not over.wait(seconds):
             log(f"HEARTBEAT {place} elapsed={time.monotonic() - began:.0f}s")
 
-    if seconds:  # the solver releases the interpreter lock while it works
+    if seconds:  # CryptoMiniSat releases the interpreter lock, CaDiCaL between two rounds
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
     try:
@@ -801,15 +905,15 @@ def heartbeat(seconds, place):
 class Gauge:
     """The cases J."""
 
-    def __init__(self, A, rank, threads):
-        self.A, self.rank, self.threads = A, rank, threads
+    def __init__(self, A, rank, solver):
+        self.A, self.rank, self.solver = A, rank, solver
         self.n = len(A) - 1
         self.total = math.comb(self.n, rank)
         self.forbidden = redundant_prefixes(automorphisms(A), len(A))
 
     def answer(self, gidx):
         J = subset_at(self.n, self.n - self.rank, gidx)
-        witness = solve_case(self.A, J, self.forbidden, self.threads)
+        witness = solve_case(self.solver, self.A, J, self.forbidden)
         return f"sat={witness is not None}", witness and (J, *witness)
 
     def faults(self, J, perm, Y):
@@ -822,8 +926,8 @@ class Gauge:
 class Form:
     """The cubes, each one formula."""
 
-    def __init__(self, A, rank, threads, depth):
-        self.A, self.rank, self.threads = A, rank, threads
+    def __init__(self, A, rank, solver, depth):
+        self.A, self.rank, self.solver = A, rank, solver
         self.group = automorphisms(A)
         self.cubes = cubes(self.group, len(A), depth)
         self.total = len(self.cubes)
@@ -837,7 +941,7 @@ class Form:
     def search(self, begin):
         """An ordering that begins so, not yet verified, and its vectors; or None."""
         formula, x, W = encode_form(self.A, self.rank // 2, begin, self.forbidden)
-        value = solve(formula, self.threads)
+        value = self.solver.solve(formula)
         return value and (ordering_in(value, x), [[value(bit) for bit in row] for row in W])
 
     def faults(self, begin, perm, W):
@@ -995,6 +1099,7 @@ def scan(args, question, cases):
         last = read_state(args.state_file, stride, args.offset, question.total)
         if last is not None:
             todo = cases[cases.index(last) + 1 :]
+    log_solver(args.solver)
     for gidx in todo:
         if args.stop_file and os.path.exists(args.stop_file):
             done = "none" if last is None else last
@@ -1033,9 +1138,10 @@ def scan(args, question, cases):
 # --- self-test ----------------------------------------------------------------------------------
 
 
-def selftest():
+def selftest(solver):
     """Quick checks of the pieces against known answers; returns the exit code."""
     failures = []
+    log_solver(solver)
 
     def check(name, holds):
         if not holds:
@@ -1062,12 +1168,13 @@ def selftest():
     check("index of a subset", indices == list(range(len(subsets))))
     A, J = petersen(), subset_at(9, 5, 0)
     forbidden = redundant_prefixes(automorphisms(A), len(A))
-    witness = solve_case(A, J, forbidden)
+    witness = solve_case(solver, A, J, forbidden)
     check("petersen r=4 gidx=0 is SAT", witness and not faults_in_witness(A, 4, J, *witness))
-    check("petersen r=3 gidx=0 is UNSAT", solve_case(A, subset_at(9, 6, 0), forbidden) is None)
+    witness = solve_case(solver, A, subset_at(9, 6, 0), forbidden)
+    check("petersen r=3 gidx=0 is UNSAT", witness is None)
     for r in (3, 4):
         for method, question in METHODS.items():
-            asked = question(A, r, 1, 1)
+            asked = question(A, r, solver, 1)
             _, answer = asked.answer(0)
             right = answer and not asked.faults(*answer) if r == 4 else answer is None
             check(f"petersen r={r} by {method}", right)
@@ -1081,13 +1188,14 @@ def selftest():
 
 def least_rank(args, A):
     """Find the least boundary rank of any ordering, from below; returns the exit code."""
+    log_solver(args.solver)
     for rank in range(0, len(A), 2):
         if rank > len(A) - 2:  # dT has N-1 rows: nothing to ask any more
             perm = list(range(len(A)))
             say(f"Found perm: {perm}")
             say(f"LEAST RANK {rank_gf2(boundary(permuted(A, perm)))}, as of every ordering")
             return 0
-        question = METHODS[args.method](A, rank, args.threads, args.cube_depth)
+        question = METHODS[args.method](A, rank, args.solver, args.cube_depth)
         began, where = time.monotonic(), f"rank={rank}"
         for gidx in range(question.total):
             with heartbeat(args.heartbeat, f"{where} gidx={gidx}"):
@@ -1149,10 +1257,12 @@ def parser():
     gate = "end before the next case if this file exists; written when a solution is found"
     add("--stop_file", metavar="PATH", help=gate)
     add("--progress_every", type=int, default="1", metavar="M", help="log every M-th case")
-    add("--heartbeat", type=float, default="0", metavar="SECS", help="sign of life during a case")
+    beat = f"sign of life during a case; with CaDiCaL after rounds of {CONFLICTS} conflicts only"
+    add("--heartbeat", type=float, default="0", metavar="SECS", help=beat)
     add("--want_solution", action="store_true", help="print the kernel basis or the vectors too")
     add("--solver", choices=["sat"], default="sat")
-    add("--sat_backend", choices=["auto", "cryptominisat"], default="auto", help="the same here")
+    first = "default: auto, CryptoMiniSat if pycryptosat is installed, else CaDiCaL of python-sat"
+    add("--sat_backend", choices=["auto", *BACKENDS], default="auto", help=first)
     return command
 
 
@@ -1274,23 +1384,23 @@ def question_asked(args):
         stem = f"state_{name}_ranks{args.rank}_depth{args.cube_depth}"
         return Exact(name, A, args.rank, args.cube_depth), stem
     if args.method == "gauge":
-        return Gauge(A, args.rank, args.threads), f"state_{name}_r{args.rank}"
+        return Gauge(A, args.rank, args.solver), f"state_{name}_r{args.rank}"
     stem = f"state_{name}_{args.method}_r{args.rank}_depth{args.cube_depth}"
-    return METHODS[args.method](A, args.rank, args.threads, args.cube_depth), stem
+    return METHODS[args.method](A, args.rank, args.solver, args.cube_depth), stem
 
 
 def main(argv):
     """Run the command line; returns the exit code."""
     args = arguments(argv)
-    # The solver does not look at Python's signals, so let Ctrl-C end the process as SIGTERM does.
+    # No solver looks at Python's signals, so let Ctrl-C end the process as SIGTERM does.
     # That is safe at any moment: the state file is only ever replaced whole.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        args.threads = solver_threads()
+        threads, args.solver = solver_threads(), None
         if args.selftest or not (args.distribution or args.method == "prefix"):
-            solver_class()
+            args.solver = solver_asked_for(args.sat_backend, threads)
         if args.selftest:
-            return selftest()
+            return selftest(args.solver)
         if args.min_rank:
             return least_rank(args, args.graphs[0][1])
         question, stem = question_asked(args)
