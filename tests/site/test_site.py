@@ -43,6 +43,8 @@ class Site:
         self.home = base / "h"
         self.home.mkdir()
         self.notebooks = self.home / "Jupyter"
+        self.modules = base / "modules"  # what is in there hides what is installed
+        self.modules.mkdir()
         self.var = project / "var"
         self.jobsets(quick=QUICK, endless=ENDLESS)
 
@@ -56,6 +58,7 @@ class Site:
             "HOME": str(self.home),
             "PATH": f"{self.home}/bin:{sys.prefix}/bin:/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": str(self.modules),
         }
         return subprocess.run(
             command, cwd=self.project, env=environ, timeout=120, capture_output=True, text=True
@@ -413,4 +416,54 @@ def test_what_cannot_run_is_refused_in_a_sentence_before_anything_is_written(
     if arguments == ["x=y"]:
         options = []
     assert words in bare.refused(*options)
+    assert_nothing_written(bare)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "words"),
+    [
+        (
+            "--x 1\n --sat_backend='cryptominisat'",
+            "pycryptosat",
+            ["auto there, or cadical;", "PYTHON=/path/to/python3.13", "run it in the container"],
+        ),
+        (
+            "--sat_backend auto --sat_backend cadical",
+            "pysat",
+            ["auto there, or cryptominisat;", "make .venv anew"],
+        ),
+    ],
+)
+def test_a_solver_that_the_workers_python_has_not_is_refused_before_anything_is_written(
+    bare: Site, arguments: str, module: str, words: list[str]
+) -> None:
+    (bare.modules / f"{module}.py").write_text("raise ImportError('none here')")
+    bare.jobsets(quick=QUICK | {"args": arguments})
+    said = bare.refused("-e", "jobset=quick")
+    solver = arguments.split()[-1].split("=")[-1].strip("'")
+    assert f"args insists on --sat_backend {solver}, and `{sys.prefix}/bin/python" in said
+    assert f"cannot import {module} (ImportError: none here)" in said
+    assert [word for word in words if word not in said] == []
+    assert_nothing_written(bare)
+
+
+@pytest.mark.parametrize("arguments", ["--sat_backend auto", "--sat_backend cryptominisat"])
+def test_a_solver_that_is_there_or_left_open_is_not_refused(bare: Site, arguments: str) -> None:
+    text = "" if "cryptominisat" in arguments else "raise ImportError('none here')"
+    (bare.modules / "pycryptosat.py").write_text(text)
+    bare.jobsets(quick=QUICK | {"args": arguments})
+    bare.play("-e", "jobset=quick", "-e", "sagequeue_mode=embedded", "--check")
+    assert_nothing_written(bare)
+
+
+def test_sages_own_python_is_asked_for_the_solver_where_the_workload_needs_sage(bare: Site) -> None:
+    sage = bare.home / "bin" / "sage"
+    sage.parent.mkdir()
+    sage.write_text(f'#!/bin/sh\n[ "$1" = -python ] && shift && exec {sys.executable} "$@"\n')
+    sage.chmod(0o755)
+    (bare.modules / "pycryptosat.py").write_text("raise ImportError('none here')")
+    bare.jobsets(quick=QUICK | {"args": "--sat_backend cryptominisat", "needs_sage": True})
+    said = bare.refused("-e", "jobset=quick", "-e", "sagequeue_mode=embedded")
+    assert f"`{sage} -python`, which would run the script, cannot import pycryptosat" in said
+    assert "install it: `sage -pip install pycryptosat`" in said
     assert_nothing_written(bare)

@@ -27,6 +27,12 @@ def test_a_record_has_the_workloads_number_of_cases_and_state_files(name: str) -
     assert args.stop_file == "stop"
 
 
+@pytest.mark.parametrize("name", sorted(name for name in OURS if name.startswith("petersen")))
+def test_the_first_experiments_leave_the_solver_open(name: str) -> None:
+    words = JOBSETS[name]["args"].replace("{stop_file}", "stop").split()
+    assert script.arguments(words).sat_backend == "auto"
+
+
 def test_the_question_itself_and_its_neighbour_are_among_them() -> None:
     for stem in ("petersen", "rook", "shri"):
         for kind in ("r3", "le3", "le4"):
