@@ -73,9 +73,14 @@ LOCAL = tests(
 )  # fmt: skip
 QUICK = replace(LOCAL, command=(*LOCAL.command, "--numprocesses=4", "-m", "not slow"))
 
-APART = (*GROUND, "tests/workloads", "tests/faults", "tests/output", "tests/site/test_site.py")
+APART = (
+    *GROUND, "tests/workloads", "tests/faults", "tests/output", "tests/progress",
+    "tests/site/test_site.py",
+)  # fmt: skip
 OTHERS = tests("other tests", "tests", *(f"--ignore={path}" for path in APART))
 SITE = tests("site", "tests/site/test_site.py")
+# Each test waits for an Ansible.
+PROGRESS = tests("progress", "tests/progress", "--numprocesses=2")
 FAULTS = tests("faults", "tests/faults")
 OUTPUT = tests("output", "tests/output")
 CONTAINER = tests("runner, Podman", PODMAN)
@@ -123,7 +128,7 @@ def long() -> list[Step]:
 
 def _all(scenarios: Sequence[Step], *more: Step) -> list[Step]:
     large = [scenario("default"), scenario("recovery"), scenario("wsl_systemd")]
-    local = [SITE, *more, FAULTS, OUTPUT, LINT, CONTAINER]
+    local = [SITE, *more, PROGRESS, FAULTS, OUTPUT, LINT, CONTAINER]
     return [*TEXT, IMAGES, OTHERS, LOCAL, *large, *scenarios, *local]
 
 
