@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import termios
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,8 @@ from kit.screen import Screen
 from kit.terminal import Terminal
 from plays import Play, Start, command, environment
 
-DEFAULT = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
 
-
-def shows(words: str) -> object:
+def shows(words: str) -> Callable[[Screen], bool]:
     """True of a screen that has the words in its last lines, which are drawn over."""
     return lambda screen: any(words in row for row in screen.below)
 
@@ -47,13 +46,12 @@ def test_a_step_is_shown_while_it_runs_with_its_number_its_time_and_what_it_says
 def test_what_is_left_is_what_the_default_would_have_left(play: Play, start: Start) -> None:
     ours = start()
     ours.until(shows("Build it"))
-    theirs = start(**DEFAULT)
+    theirs = start(ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default")
     theirs.until(lambda screen: "msg: hello" in screen.text)
     for terminal in (ours, theirs):
         play.go_on()
         assert terminal.end() == 0
-    assert ours.screen.text == theirs.screen.text
-    assert ours.screen.below == [""]
+    assert (ours.screen.text, ours.screen.below) == (theirs.screen.text, [""])
     # It is never hidden, so no way to end can leave it hidden.
     assert "\x1b[?25l" not in ours.raw
 
@@ -61,9 +59,7 @@ def test_what_is_left_is_what_the_default_would_have_left(play: Play, start: Sta
 @pytest.mark.parametrize("columns", [40, 20])
 def test_a_narrow_terminal_has_its_lines_whole(play: Play, start: Start, columns: int) -> None:
     terminal = start(columns=columns)
-    play.log.write_text("")
     terminal.until(shows("Build it"))
-    terminal.raw = ""
     play.log.write_text("STEP 2/9: RUN " + "a long line " * 20)
     screen = terminal.until(shows("STEP 2/9"))
     assert screen.fits
@@ -71,8 +67,7 @@ def test_a_narrow_terminal_has_its_lines_whole(play: Play, start: Start, columns
 
 
 def test_a_window_that_becomes_narrow_is_drawn_anew(play: Play, start: Start) -> None:
-    terminal = start()
-    terminal.until(shows("of 0:"))
+    (terminal := start()).until(shows("of 0:"))
     terminal.resize(40)
     screen = terminal.until(lambda screen: re.search(r"^Build it +\d+:\d\d$", screen.below[0]))
     assert screen.fits
@@ -137,8 +132,7 @@ def test_where_lines_cannot_be_drawn_over_there_are_plain_ones(
 
 @pytest.mark.parametrize("variable", ["NO_COLOR", "ANSIBLE_NOCOLOR"])
 def test_without_colours_nothing_is_coloured(play: Play, start: Start, variable: str) -> None:
-    terminal = start(**{variable: "1"})
-    terminal.until(shows("Build it"))
+    (terminal := start(**{variable: "1"})).until(shows("Build it"))
     finish(play, terminal)
     assert not re.search(r"\x1b\[[0-9;]*m", terminal.raw)
 
@@ -188,8 +182,7 @@ def test_a_question_between_steps_does_not_stand_behind_what_was_drawn(
     terminal.type("y\n")
     terminal.until(shows("step 1  Look"))
     play.go_on()
-    screen = terminal.until(lambda screen: "Perform task: TASK: Last" in screen.below[-1])
-    assert screen.below[-1].startswith("Perform task")
+    screen = terminal.until(lambda screen: screen.below[-1].startswith("Perform task: TASK: Last"))
     assert "step 1" not in screen.text
     terminal.type("y\n")
     assert terminal.end() == 0

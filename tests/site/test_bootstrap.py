@@ -1,5 +1,6 @@
 """`bootstrap`, run as a person runs it: with next to nothing in its environment."""
 
+import hashlib
 import json
 import os
 import re
@@ -7,18 +8,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from kit.terminal import Terminal
 from project import ROOT, CopyProject
 
 # What a minimal system has besides Python.
 TOOLS = [
     "cat",
     "cksum",
+    "cut",
+    "date",
     "dirname",
     "env",
+    "find",
     "flock",
+    "grep",
     "head",
     "locale",
     "mv",
@@ -27,7 +34,10 @@ TOOLS = [
     "rm",
     "sed",
     "sh",
+    "sleep",
+    "stty",
     "touch",
+    "tr",
     "true",
 ]
 
@@ -94,11 +104,14 @@ class Machine:
             " *) exit 1 ;; esac",
         )
 
-    def start(self, *args: str, **env: str) -> "subprocess.Popen[str]":
+    def environment(self, **env: str) -> dict[str, str]:
         keep = {key: value for key, value in os.environ.items() if key.endswith(("CERT", "_FILE"))}
+        return {**keep, "HOME": str(self.home), "PATH": str(self.bin), **env}
+
+    def start(self, *args: str, **env: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [str(self.project / "bootstrap"), *args],
-            env={**keep, "HOME": str(self.home), "PATH": str(self.bin), **env},
+            env=self.environment(**env),
             cwd=self.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
@@ -128,10 +141,90 @@ def test_a_fresh_clone_with_an_empty_home_runs_ansible(
     first = fresh.bootstrap("ansible-playbook", "--version")
     assert first.returncode == 0, first.stderr
     assert f"({fresh.project}/.venv/bin/python" in first.stdout
-    assert len(first.stderr.splitlines()) == 1, "it says what it does in one line"
-    assert "half a minute" in first.stderr
+    assert "half a minute" in first.stderr.splitlines()[0]
+    assert all(" of " in line for line in first.stderr.splitlines()[1:]), first.stderr
     for command in ("sagequeue", "molecule", "supervisord"):
         assert (fresh.project / ".venv" / "bin" / command).exists()
+
+
+class Wheels:
+    """Two packages in a directory, one of which is locked for this machine; the runner waits."""
+
+    def __init__(self, machine: Machine, base: Path) -> None:
+        self.fifo = base / "fifo"
+        os.mkfifo(self.fifo)
+        wheel = base / "wheels" / "one-1-py3-none-any.whl"
+        wheel.parent.mkdir()
+        with zipfile.ZipFile(wheel, "w") as file:
+            info = "one-1.dist-info/"
+            file.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: one\nVersion: 1\n")
+            file.writestr(info + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
+            file.writestr(info + "RECORD", "")
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        (machine.project / "requirements.lock").write_text(
+            f"one==1 \\\n    --hash=sha256:{digest}\n"
+            f'two==1 ; python_version < "3" \\\n    --hash=sha256:{digest}\n'
+        )
+        backend = machine.project / "runner" / "backend.py"
+        path = repr(str(self.fifo))
+        backend.write_text(
+            f"import os\nif os.path.exists({path}):\n    open({path}).read()\n{BACKEND}"
+        )
+        self.env = machine.environment(
+            PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheel.parent), PIP_CONFIG_FILE=os.devnull
+        )
+
+    def go_on(self) -> None:
+        """Let it go on; pip loads what builds it several times, and the later ones do not wait."""
+        with self.fifo.open("w"):
+            self.fifo.unlink()
+
+
+@pytest.mark.parametrize("columns", [80, 24])
+def test_on_a_terminal_one_line_shows_how_far_it_is(
+    machine: Machine, tmp_path: Path, columns: int
+) -> None:
+    wheels = Wheels(machine.has_python(), tmp_path)
+    argv = [str(machine.project / "bootstrap"), "true"]
+    terminal = Terminal(argv, {**wheels.env, "TERM": "xterm"}, columns)
+    words = "installing 1 of 1 packages"[: columns - 1 - len("0:00 ")]
+    screen = terminal.until(lambda screen: re.match(rf"\d+:\d\d {words}$", screen.rows[-1]))
+    assert len(screen.rows[-1]) < columns
+    wheels.go_on()
+    assert terminal.end() == 0
+    assert terminal.screen.below == [""]
+    assert len(terminal.screen.text.splitlines()) == 1
+
+
+def test_elsewhere_a_line_now_and_then_shows_it(machine: Machine, tmp_path: Path) -> None:
+    wheels = Wheels(machine.has_python(), tmp_path)
+    # A clock on which each look is half a minute after the last.
+    (tmp_path / "now").write_text("0\n")
+    (machine.bin / "date").unlink()
+    machine.has_program(
+        "date", f"read n <{tmp_path}/now; echo $((n + 30)) >{tmp_path}/now; echo $n"
+    )
+    process = machine.start("true", **wheels.env)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if re.match(r"bootstrap: \d+:\d0 installing 1 of 1 packages$", line):
+            break
+        assert "\r" not in line
+    wheels.go_on()
+    assert process.communicate(timeout=120)[0] == ""
+    assert process.returncode == 0
+
+
+def test_ctrl_c_ends_it_and_all_that_it_has_started(machine: Machine, tmp_path: Path) -> None:
+    wheels = Wheels(machine.has_python(), tmp_path)
+    argv = [str(machine.project / "bootstrap"), "true"]
+    terminal = Terminal(argv, {**wheels.env, "TERM": "xterm"})
+    terminal.until(lambda screen: "installing 1 of 1 packages" in screen.rows[-1])
+    terminal.type("\x03")
+    # Nobody has the terminal any more when this returns.
+    assert terminal.end() == -signal.SIGINT
+    assert terminal.screen.below == [""]
+    assert not machine.stamp.exists()
 
 
 def test_a_current_environment_is_used_silently_and_as_it_is(machine: Machine) -> None:
