@@ -45,7 +45,7 @@ options:
 """
 
 
-class BecomeModule(Sudo):
+class BecomeModule(Sudo):  # type: ignore[misc]  # Ansible has no types
     """Ansible's own, with what sudo-rs says."""
 
     name = "either_sudo"
