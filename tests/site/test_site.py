@@ -126,6 +126,12 @@ def changed(output: str) -> int:
     return int(re.findall(r"changed=(\d+)", output)[-1])
 
 
+def changes(output: str) -> set[str]:
+    """The tasks that changed something, as Ansible has it."""
+    tasks = output.split("\nTASK [")[1:]
+    return {task.partition("]")[0] for task in tasks if "\nchanged: [localhost]" in task}
+
+
 @pytest.fixture
 def bare(tmp_path_factory: pytest.TempPathFactory, copy_project: CopyProject) -> Site:
     """A machine on which nothing has been provisioned."""
@@ -137,18 +143,19 @@ def bare(tmp_path_factory: pytest.TempPathFactory, copy_project: CopyProject) ->
 @pytest.fixture(scope="module")
 def provisioned(
     tmp_path_factory: pytest.TempPathFactory, copy_project: CopyProject
-) -> Iterator[tuple[Site, str]]:
+) -> Iterator[tuple[Site, str, str]]:
+    """A site, what its first run said, and what --check said before that."""
     base = tmp_path_factory.mktemp("s")
     site = Site(base, copy_project(base / "p"))
     try:
-        said = site.play("-e", "jobset=endless")
-        yield site, said
+        announced = site.play("-e", "jobset=endless", "--check")
+        yield site, site.play("-e", "jobset=endless"), announced
     finally:
         site.shut_down()
 
 
 @pytest.fixture
-def site(provisioned: tuple[Site, str]) -> Site:
+def site(provisioned: tuple[Site, str, str]) -> Site:
     """A machine whose two workers are at cases that never end."""
     site = provisioned[0]
     site.jobsets(quick=QUICK, endless=ENDLESS)
@@ -157,9 +164,9 @@ def site(provisioned: tuple[Site, str]) -> Site:
 
 
 def test_the_first_run_tells_the_mode_and_how_to_watch_stop_and_resume(
-    provisioned: tuple[Site, str],
+    provisioned: tuple[Site, str, str],
 ) -> None:
-    site, said = provisioned
+    site, said, _ = provisioned
     assert "in embedded mode, because" in said
     assert "does not come back after a reboot" in said
     for command in ("progress --watch", "request-stop", "sagequeue stop", "clear-stop"):
@@ -169,6 +176,14 @@ def test_the_first_run_tells_the_mode_and_how_to_watch_stop_and_resume(
     active = site.home / ".config" / "sagequeue" / "sagequeue.env"
     assert os.readlink(active) == "endless.env"
     assert active.stat().st_mode & 0o777 == 0o644
+
+
+def test_check_mode_announces_everything_that_the_first_run_changes(
+    provisioned: tuple[Site, str, str],
+) -> None:
+    _, said, announced = provisioned
+    assert changes(announced) == changes(said)
+    assert len(changes(said)) == changed(said) > 10
 
 
 def test_a_second_run_changes_nothing_and_disturbs_no_solver(site: Site) -> None:
@@ -328,7 +343,9 @@ def test_stopped_workers_start_again_and_the_operators_stop_gate_stays(site: Sit
     gate = site.notebooks / "endless_stop.txt"
     gate.write_text("for the night\n")
     try:
+        announced = site.play("-e", "jobset=endless", "--check")
         said = site.play("-e", "jobset=endless")
+        assert changes(announced) == changes(said)
         assert set(site.workers()) >= {"recover", "endless-1", "endless-2"}
         assert gate.read_text() == "for the night\n"
         assert "for the night" in said
