@@ -85,6 +85,7 @@ def test_a_unit_that_systemd_does_not_know_is_inactive(
 
 
 def test_start_goes_from_the_container_to_the_workers(systemctl: Systemctl, served: Config) -> None:
+    systemctl.has(TWO, "inactive")
     said = Systemd(served).start()
     assert systemctl.orders == [
         f"start {CONTAINER}",
@@ -94,9 +95,18 @@ def test_start_goes_from_the_container_to_the_workers(systemctl: Systemctl, serv
     assert said == "recovery was run; the container and workers 1 to 2 run"
 
 
+def test_start_says_if_everything_ran_and_recovers_all_the_same(
+    systemctl: Systemctl, served: Config
+) -> None:
+    said = Systemd(served).start()
+    assert said == "everything runs already: the container and workers 1 to 2; recovery was run"
+    assert "start sagequeue-recover.service" in systemctl.orders
+
+
 def test_a_recovery_that_fails_keeps_no_worker_from_starting(
     systemctl: Systemctl, served: Config
 ) -> None:
+    systemctl.has(CONTAINER, "inactive")
     systemctl.refuses("start sagequeue-recover.service", "Job failed.")
     said = Systemd(served).start()
     assert said.startswith("recovery failed: systemctl --user start: Job failed.")
@@ -163,6 +173,17 @@ def test_disable_leaves_the_container_to_another_jobsets_workers(
     assert said.endswith("container and recovery go on for other")
 
 
+def test_disable_says_nothing_where_there_is_nothing_to_disable(
+    programs: Path, units: Path, served: Config
+) -> None:
+    systemctl = Systemctl(programs, units)
+    for name in ALL:
+        systemctl.has(name, "inactive", enabled=False)
+    assert Systemd(served).disable() == ""
+    systemctl.has(TIMER, "inactive")
+    assert Systemd(served).disable().endswith("so are container and recovery")
+
+
 @pytest.fixture
 def solved(served: Config, put: Put, spool: Spool) -> Iterator[None]:
     """Somebody solves a job of the jobset."""
@@ -185,15 +206,17 @@ def test_the_container_is_kept_for_another_jobsets_solver(
 ) -> None:
     systemctl = Systemctl(programs, units)
     other = replace(served, jobset="other")
-    said = Systemd(other).disable()
-    assert said.endswith("container and recovery go on for demo")
+    assert Systemd(other).disable() == "", "there was nothing to disable"
     assert systemctl.orders == []
 
 
 def test_up_and_down_are_the_containers(systemctl: Systemctl, served: Config) -> None:
-    assert Systemd(served).up() == "the container runs"
+    assert Systemd(served).up() == "the container ran already"
     assert Systemd(served).down() == "the container is stopped"
-    assert systemctl.orders == [f"start {CONTAINER}", f"stop {CONTAINER}"]
+    systemctl.has(CONTAINER, "inactive")
+    assert Systemd(served).up() == "the container runs"
+    assert Systemd(served).down() == "the container did not run"
+    assert systemctl.orders == [f"{verb} {CONTAINER}" for verb in ("start", "stop") * 2]
 
 
 def test_a_jobset_beside_the_active_one_has_units_of_its_own(

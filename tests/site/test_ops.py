@@ -1,6 +1,7 @@
 """`ansible-playbook ops.yml`, in the embedded mode."""
 
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,13 @@ class Operator(Site):
         result = self.run("ansible-playbook", "ops.yml", *args)
         assert result.returncode != 0, result.stdout
         return " ".join((result.stdout + result.stderr).split())
+
+    def changed(self, *args: str) -> set[str]:
+        """The verbs that changed something, as Ansible has it."""
+        result = self.run("ansible-playbook", "ops.yml", *args)
+        assert result.returncode == 0, result.stdout + result.stderr
+        tasks = re.findall(r"TASK \[run [|] Call sagequeue (\S+).*?\].*\n(\w+):", result.stdout)
+        return {verb for verb, became in tasks if became == "changed"}
 
     def jobs(self, jobset: str, state: str) -> list[str]:
         return sorted(path.stem for path in (self.var / jobset / "queue" / state).glob("*.env"))
@@ -153,6 +161,53 @@ def test_failed_and_done_jobs_come_back_when_they_are_asked_for(operator: Operat
     assert operator.jobs("quick", "failed") == []
     assert "ATTEMPTS" not in (queue / "pending" / "quick_off0.env").read_text()
     operator.ops("-t", "env", "-e", "jobset=endless")
+
+
+def test_an_operation_is_changed_only_if_it_changed_something(operator: Operator) -> None:
+    quick = ["-e", "jobset=quick", "-e", "confirm=quick"]
+    operator.ops("-t", "setup,env", *quick)
+    acting = ["-t", "request_stop,retry_failed,requeue_running,enqueue_stride", *quick]
+    assert operator.changed(*acting) == {"request-stop", "enqueue"}
+    assert operator.changed(*acting) == set()
+    (job,) = (operator.var / "quick" / "queue" / "pending").glob("quick_off0.env")
+    job.rename(operator.var / "quick" / "queue" / "failed" / job.name)
+    assert operator.changed(*acting) == {"retry-failed"}
+    emptying = ["-t", "purge_queue,clear_stop", *quick]
+    assert operator.changed(*emptying) == {"purge", "clear-stop"}
+    assert operator.changed(*emptying) == set()
+    assert operator.changed(*acting, "--check") == {
+        "request-stop", "requeue-running", "retry-failed", "enqueue",
+    }, "check mode announces what it would call"  # fmt: skip
+    operator.ops("-t", "env", "-e", "jobset=endless")
+
+
+@pytest.mark.parametrize(
+    ("said", "unchanged"),
+    [
+        ("demo: everything runs already: the container and workers 1 to 2; recovery was run", True),
+        ("recovery was run; the container and workers 1 to 2 run", False),
+        ("demo: the container ran already", True),
+        ("demo: the container runs", False),
+        ("demo: the container did not run", True),
+        ("demo: the container is stopped", False),
+        ("demo: no worker ran; solvers ended, and their jobs went back", False),
+        ("the stop gate stays, since it is of something else: mine", True),
+        ("retried=1 kept=0", False),
+        ("removed 10 jobs", False),
+    ],
+)
+def test_what_the_verbs_of_a_container_say_is_understood_too(said: str, unchanged: bool) -> None:
+    told = yaml.safe_load((ROOT / "playbooks" / "vars" / "operations.yml").read_text())
+    assert bool(re.search(told["ops_unchanged"], said)) is unchanged
+
+
+def test_workers_are_changed_only_if_they_were_started_or_stopped(operator: Operator) -> None:
+    assert operator.changed("-t", "start") == set()
+    assert operator.changed("-t", "stop") == {"stop"}
+    assert operator.changed("-t", "stop,disable") == {"disable"}
+    assert operator.changed("-t", "stop,disable") == set()
+    operator.ops("-t", "enable")
+    assert operator.changed("-t", "requeue_running,restart") == {"requeue-running", "restart"}
 
 
 def test_units_are_removed_when_nothing_runs_and_enable_brings_everything_back(

@@ -29,7 +29,10 @@ class ServiceManager(Protocol):
         """Start workers 1 to WORKERS anew; solvers work on and are adopted."""
 
     def disable(self) -> str:
-        """Stop the workers for good; and, when no other jobset has any, recovery and container."""
+        """Stop the workers for good; and, when no other jobset has any, recovery and container.
+
+        Empty when all that was done already.
+        """
 
     def up(self) -> str:
         """Have the container run, with Jupyter in it."""

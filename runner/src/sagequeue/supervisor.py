@@ -11,7 +11,7 @@ from sagequeue.config import Config
 from sagequeue.exceptions import SagequeueError
 from sagequeue.supervisor_logs import WorkerLogs
 from sagequeue.supervisorctl import RECOVERY, Supervisorctl
-from sagequeue.unit import Unit
+from sagequeue.unit import NONE_RAN, Unit
 from sagequeue.watch import until_ended
 
 _IDLE = ("inactive", "failed")
@@ -79,7 +79,7 @@ class Supervisor:
             self._end_lost_manager()  # it would start workers that end before they listen again
         running = self._running()
         if not running:
-            return "no worker ran"
+            return NONE_RAN
         # All at once first: to stop them is to wait for one after the other.
         self._ctl("signal", "TERM", *running, lenient=True)
         left = running
@@ -101,9 +101,12 @@ class Supervisor:
 
     def disable(self) -> str:
         """See `ServiceManager`."""
+        there = self._programs.exists()
         self.stop()
         mine = self._ctl.status()
         self._programs.unlink(missing_ok=True)
+        if not there and (mine is None or list(self._programs.parent.glob("*.conf"))):
+            return ""
         if list(self._programs.parent.glob("*.conf")):
             self._remove([name for name in mine or () if name != RECOVERY])
             return "the workers are stopped, and the process manager starts them no more"

@@ -10,7 +10,7 @@ from sagequeue import config, container, outsiders, solving, vintage
 from sagequeue.commands import play
 from sagequeue.config import Config
 from sagequeue.exceptions import SagequeueError
-from sagequeue.unit import Unit
+from sagequeue.unit import NONE_RAN, Unit
 
 CONTAINER = "sagequeue-container.service"
 TIMER = "sagequeue-recover.timer"
@@ -46,6 +46,7 @@ class Systemd:
     def start(self) -> str:
         """See `ServiceManager`."""
         workers = self._workers()
+        ran = self._all_run(CONTAINER, TIMER, *workers)
         self._run("start", CONTAINER)
         try:
             self._run("start", RECOVERY)
@@ -54,13 +55,16 @@ class Systemd:
             # It is of every jobset; each worker does it for its own when it starts.
             recovered = f"recovery failed: {error}"
         self._run("start", TIMER, *workers)
-        return f"{recovered}; the container and workers 1 to {len(workers)} run"
+        named = f"the container and workers 1 to {len(workers)}"
+        if ran:
+            return f"everything runs already: {named}; {recovered}"
+        return f"{recovered}; {named} run"
 
     def stop(self) -> str:
         """See `ServiceManager`."""
         running = [unit.name for unit in self._mine() if unit.up]
         if not running:
-            return "no worker ran"
+            return NONE_RAN
         self._run("stop", *running)
         return f"workers stopped: {len(running)}"
 
@@ -86,24 +90,29 @@ class Systemd:
         # The shared units are the active jobset's.
         others = {_OWN.findall(unit.name)[0] or _active() for unit in units}
         others |= {settings.jobset for settings in solving.in_container()} - {self.config.jobset}
+        if others and not mine:
+            return ""
         if others:
             return f"{did}; container and recovery go on for {', '.join(sorted(others))}"
         shared = [unit for unit in (TIMER, CONTAINER) if (self._directory / unit).exists()]
+        there = self._look(shared) if shared else []
         if shared:
             self._run("disable", "--now", *shared)
-        return f"{did}; so are container and recovery"
+        return f"{did}; so are container and recovery" if mine or there else ""
 
     def up(self) -> str:
         """See `ServiceManager`."""
+        ran = self._all_run(CONTAINER)
         self._run("start", CONTAINER)
-        return "the container runs"
+        return "the container ran already" if ran else "the container runs"
 
     def down(self) -> str:
         """See `ServiceManager`."""
         for settings in solving.in_container():
             raise solving.busy(settings, solving.living(settings))
+        ran = self._all_run(CONTAINER)
         self._run("stop", CONTAINER)
-        return "the container is stopped"
+        return "the container is stopped" if ran else "the container did not run"
 
     def journal(self, lines: int, *, follow: bool) -> None:
         """See `ServiceManager`."""
@@ -161,6 +170,10 @@ class Systemd:
             if unit.wanted or unit.up or unit.enabled:
                 found[name] = unit
         return list(found.values())
+
+    def _all_run(self, *names: str) -> bool:
+        """Whether each of these units runs."""
+        return {unit.name for unit in self._look([*names]) if unit.up} >= set(names)
 
     def _current(self, facts: dict[str, str]) -> bool | None:
         if facts["Id"] == CONTAINER:

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+# What `ServiceManager.stop` returns when it had nothing to stop.
+NONE_RAN = "no worker ran"
 _WORKER = re.compile(r"[@-]([0-9]+)(?:[.]service)?$")
 
 

@@ -88,14 +88,17 @@ def _stop(arguments: argparse.Namespace) -> None:
 
 def _disable(arguments: argparse.Namespace) -> None:
     from sagequeue import solving
+    from sagequeue.unit import NONE_RAN
 
     settings = to_act(arguments)
     manager = _manager(settings)
     solved = bool(solving.living(settings))
-    _stop_all(settings, manager)
+    stopped = _stop_all(settings, manager)
     _end_solvers(settings)
     # Last, for it may end the container.
     did = manager.disable()
+    if not did:
+        did = "everything was disabled already" if stopped == NONE_RAN else stopped
     _say(settings, f"{did}; {_ended(settings, solved=solved)}")
 
 
