@@ -108,16 +108,18 @@ class Machine:
         keep = {key: value for key, value in os.environ.items() if key.endswith(("CERT", "_FILE"))}
         return {**keep, "HOME": str(self.home), "PATH": str(self.bin), **env}
 
-    def start(self, *args: str, **env: str) -> "subprocess.Popen[str]":
+    def start(self, *args: str, cwd: Path | None = None, **env: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [str(self.project / "bootstrap"), *args],
             env=self.environment(**env),
-            cwd=self.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=cwd or self.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
 
-    def bootstrap(self, *args: str, **env: str) -> "subprocess.CompletedProcess[str]":
-        process = self.start(*args, **env)
+    def bootstrap(
+        self, *args: str, cwd: Path | None = None, **env: str
+    ) -> "subprocess.CompletedProcess[str]":
+        process = self.start(*args, cwd=cwd, **env)
         out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(args, process.returncode, out, err)
 
@@ -265,6 +267,24 @@ def ready_made(machine: Machine) -> None:
     ).stdout  # fmt: skip
     version = "{}.{}.{}".format(*sys.version_info[:3])
     machine.stamp.write_text(f"{machine.project}/.venv\n{version}\n{sums}")
+
+
+def test_ansible_has_the_clones_configuration_in_the_clone_unless_another_is_set(
+    machine: Machine,
+) -> None:
+    """Of a clone that everybody may write, as on a Windows drive, Ansible would not read it."""
+    ready_made(machine)
+    machine.has_program("ansible-playbook", 'echo "$ANSIBLE_CONFIG"')
+
+    def said(cwd: Path, *command: str, **env: str) -> str:
+        return machine.bootstrap(*command, cwd=cwd, **env).stdout.strip()
+
+    below = machine.project / "runner"
+    for cwd in (machine.project, below):
+        assert said(cwd, "ansible-playbook") == f"{machine.project}/ansible.cfg"
+    assert said(below, "ansible-playbook", ANSIBLE_CONFIG="/my.cfg") == "/my.cfg"
+    assert said(machine.home, "ansible-playbook") == ""
+    assert said(machine.project, "sh", "-c", 'echo "$ANSIBLE_CONFIG"') == ""
 
 
 def test_an_interrupted_run_is_repaired_by_the_next(machine: Machine) -> None:

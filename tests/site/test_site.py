@@ -53,16 +53,20 @@ class Site:
         file = self.project / "group_vars" / "all" / "jobsets.yml"
         file.write_text(json.dumps({"jobsets": records}))
 
-    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *command: str, cwd: Path | None = None, **more: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run it in the project, or elsewhere; `more` are variables of its environment."""
         environ = {
             "HOME": str(self.home),
             "PATH": f"{self.home}/bin:{sys.prefix}/bin:/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
             "PYTHONPATH": str(self.modules),
-        }
+        } | more
         return subprocess.run(
-            command, cwd=self.project, env=environ, timeout=120, capture_output=True, text=True
-        )
+            command, cwd=cwd or self.project, env=environ, timeout=120, capture_output=True,
+            text=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def play(self, *args: str) -> str:
         result = self.run("ansible-playbook", "site.yml", *args)
@@ -390,6 +394,34 @@ def test_check_mode_on_a_bare_machine_shows_what_would_be_and_writes_nothing(bar
     assert "sagequeue_mode says so" in said
     assert "Make group_vars/all/my.yml" in said
     assert not (bare.project / "group_vars" / "all" / "my.yml").exists()
+    assert_nothing_written(bare)
+
+
+@pytest.mark.parametrize("place", ["root", "writable", "configured"])
+def test_a_play_finds_all_that_it_needs_whatever_the_configuration_is(
+    bare: Site, tmp_path: Path, place: str
+) -> None:
+    """By what --check says of a machine that is not set up, which is of every role."""
+    # The second has no connection of its own, so it would be ssh's.
+    (tmp_path / "hosts").write_text("a.example\nlocalhost\n")
+    config = tmp_path / "ansible.cfg"
+    config.write_text("[defaults]\nroles_path=/nowhere\n[privilege_escalation]\nbecome=true\n")
+    elsewhere = {
+        "ANSIBLE_CONFIG": str(config), "ANSIBLE_INVENTORY": str(tmp_path / "hosts"),
+        "ANSIBLE_ROLES_PATH": "/nowhere",
+    }  # fmt: skip
+    if place == "writable":
+        # As on a Windows drive. Ansible does not read the configuration of such a directory.
+        bare.project.chmod(0o777)
+    result = bare.run(
+        "ansible-playbook", str(bare.project / "site.yml"), "--check",
+        *("-e", "jobset=quick", "-e", "sagequeue_mode=embedded"),
+        cwd=Path("/") if place == "root" else bare.project,
+        **(elsewhere if place == "configured" else {}),
+    )  # fmt: skip
+    assert ("world writable" in result.stderr) is (place == "writable")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "in embedded mode, because" in result.stdout
     assert_nothing_written(bare)
 
 
