@@ -57,3 +57,14 @@ def test_every_operation_is_measured() -> None:
     told = yaml.safe_load((ROOT / "playbooks" / "vars" / "operations.yml").read_text())
     bench = runpy.run_path(str(ROOT / "bench" / "ops.py"))
     assert set(bench["ROWS"]) == set(told["ops_operations"])
+
+
+def test_the_oldest_ansible_is_the_same_everywhere() -> None:
+    plugin = (ROOT / "playbooks" / "callback_plugins" / "refuse.py").read_text()
+    (numbers,) = re.findall(r"(?m)^OLDEST = [(](\d+), (\d+)[)]$", plugin)
+    oldest = ".".join(numbers)
+    for role in ROLES:
+        meta = yaml.safe_load((ROOT / "roles" / role / "meta" / "main.yml").read_text())
+        assert meta["galaxy_info"]["min_ansible_version"] == oldest
+    for play in ("site.yml", "ops.yml"):
+        assert f"version('{oldest}', '>=')" in (ROOT / play).read_text()
