@@ -179,7 +179,7 @@ class Options:
             of = self.given.get("jobset") or "the jobset"
             yield (
                 f"{name} is not given with -e: {meant} stands in the record of {of}, in "
-                "group_vars/all/jobsets.yml. Set it there, and run site.yml."
+                "group_vars/all/jobsets.yml or my.yml. Set it there, and run site.yml."
             )
         elif name.startswith(OURS):
             yield (

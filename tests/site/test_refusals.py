@@ -86,7 +86,7 @@ def test_a_jobset_without_its_option_is_answered_with_the_option(clone: Clone) -
 
 def test_what_a_record_holds_is_answered_with_the_record(clone: Clone) -> None:
     said = clone.sentences(*SITE, "-e", "workers=2", "-e", "strid=4")
-    place = "stands in the record of quick, in group_vars/all/jobsets.yml."
+    place = "stands in the record of quick, in group_vars/all/jobsets.yml or my.yml."
     assert f"workers is not given with -e: workers {place}" in said
     assert f"strid is not given with -e: stride {place}" in said
 
