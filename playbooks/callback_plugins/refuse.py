@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 from ansible import __version__, constants, context
+from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
 from ansible.utils.display import Display
 
@@ -26,8 +27,7 @@ CLONE = PLAYBOOKS.parent
 # As in meta/main.yml of the roles, site.yml and ops.yml.
 OLDEST = (2, 19)
 INVALID_OPTION = 5
-# What the filter `bool` understands.
-YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # as the filter `bool`
 OURS = ("sagequeue_", "jobset_", "podman_image_", "wsl_systemd_", "ops_", "__")
 NUMBERS = {"count": r"[0-9]{1,9}", "int": r"-?[0-9]+", "float": r"-?[0-9]+([.][0-9]+)?"}
 
@@ -40,11 +40,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible has no types
     CALLBACK_NAME = "refuse"
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Takes the playbook, loaded, of which nothing has run.
+        """Takes the playbook, loaded, of which nothing has run. Raises SystemExit to refuse it.
 
-        Raises:
-            SystemExit: it is refused. Any other exception of a callback is only a warning.
-
+        Any other exception of a callback is only a warning.
         """
         ours = [play for play in playbook.get_plays() if _file(play).parent == PLAYBOOKS]
         if not ours:
@@ -113,15 +111,17 @@ def inventory(variables: Any) -> Iterator[str]:
     others = [host.name for host in hosts.get_hosts("all", ignore_limits=True)]
     others = [name for name in others if name not in constants.LOCALHOST]
     # A user's own, set for all plays, may name whom it likes.
-    asked = list(context.CLIARGS["inventory"]) != list(constants.DEFAULT_HOST_LIST)
-    if asked and others:
+    if others and list(context.CLIARGS["inventory"]) != list(constants.DEFAULT_HOST_LIST):
         yield (
             f"The inventory has {', '.join(others[:5])}, but {remedy}Leave -i out; another machine "
             "is set up from a clone on it."
         )
     elif not hosts.get_hosts("localhost"):
         yield f"-l {limit} leaves out localhost, but {remedy}Leave -l out."
-    known = variables.get_vars(host=hosts.get_host("localhost"))
+    try:
+        known = variables.get_vars(host=hosts.get_host("localhost"))
+    except AnsibleError:  # Ansible meets it again, and says it
+        return
     connection, address = known.get("ansible_connection"), known.get("ansible_host", "localhost")
     local = str(connection).rpartition(".")[2] == "local"
     if not local and (connection or address not in constants.LOCALHOST):

@@ -23,10 +23,9 @@ PLACE = "group_vars/all"
 SHIPPED, MACHINE, OWN = FILES = ("jobsets.yml", "main.yml", "my.yml")
 # What each calls its jobsets.
 JOBSETS = {SHIPPED: "jobsets", OWN: "my_jobsets"}
-# libyaml's is ten times as fast, and not in every build of PyYAML.
+# libyaml is ten times as fast, and not in every PyYAML.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# What Ansible knows.
-TAGS = {"!vault", "!vault-encrypted", "!unsafe"}
+TAGS = {"!vault", "!vault-encrypted", "!unsafe"}  # what Ansible knows
 MERGE, NULL = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:null"
 KINDS = {"int": "a number", "float": "a number", "bool": "true or false", "null": "no value"}
 KINDS["timestamp"] = "a date"
@@ -218,7 +217,8 @@ def record_keys() -> list[str]:
 def known(machine: MappingNode | None) -> list[str]:
     """The names of all settings: those of main.yml, and the roles' own."""
     defaults = (path.read_text() for path in ROOT.glob("roles/*/defaults/main.yml"))
-    return [*entries(machine), *(re.findall(r"(?m)^(\w+):", "\n".join(defaults)))]
+    names = [*entries(machine), *(re.findall(r"(?m)^(\w+):", "\n".join(defaults)))]
+    return [name for name in names if not name.startswith("ansible_")]
 
 
 def settings(top: MappingNode | None, known: list[str]) -> Iterator[Mistake]:

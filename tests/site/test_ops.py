@@ -166,7 +166,7 @@ def test_failed_and_done_jobs_come_back_when_they_are_asked_for(operator: Operat
 
 def test_an_operation_is_changed_only_if_it_changed_something(operator: Operator) -> None:
     quick = ["-e", "jobset=quick", "-e", "confirm=quick"]
-    operator.ops("-t", "setup,env", *quick)
+    operator.ops("-t", "setup,env,purge_queue,clear_stop", *quick)
     acting = ["-t", "request_stop,retry_failed,requeue_running,enqueue_stride", *quick]
     assert operator.changed(*acting) == {"request-stop", "enqueue"}
     assert operator.changed(*acting) == set()
