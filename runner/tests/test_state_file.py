@@ -43,7 +43,8 @@ def unblock(demo: Rig, offset: int) -> None:
 
 def looks(demo: Rig, said: str) -> None:
     """Everything that looks at the queue says so."""
-    assert said in demo.run("explain", "0").stdout
+    # At the moment at which its worker tries again, that is what happens next.
+    demo.until(lambda: said in demo.run("explain", "0").stdout, "the reason")
     shown = demo.run("progress").stdout
     assert "state_unreadable" in shown
     assert "".join(said.split()) in "".join(shown.split()), "wherever its lines were broken"
