@@ -163,7 +163,7 @@ def test_a_file_with_windows_line_ends_is_read(env_file: Path, keys: dict[str, s
         ("SLEEP_EMPTY", "inf", "must be a number of seconds"),
         ("SLEEP_EMPTY", "nan", "must be a number of seconds"),
         ("NICE", "20", "must be a whole number from 0 to 19"),
-        ("NICE", "-1", "must be a whole number, 0 or more"),
+        ("NICE", "-1", "must be a whole number from 0 to 19"),
         ("STOP_GRACE", "soon", "must be a number of seconds"),
         ("STOP_GRACE", "1e3", "must be a number of seconds"),
         ("LOG_PREFIX", "a/b", "must be the beginning of a file name"),

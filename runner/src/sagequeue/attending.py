@@ -90,7 +90,7 @@ class Attending(Settling):
         mark, record = self.spool.lock_file(name), self.spool.result_file(name)
         self.pauses.pop(name, None)
         self.lost.pop(name, None)
-        gated, noted, calm, known, ended, since = False, False, False, UNKNOWN, False, None
+        gated, noted, reniced, known, ended, since = False, False, False, UNKNOWN, False, None
         # What goes wrong in this block must not leave the lock with this process for ever.
         with LockWaiter(mark) as waiting:
             wait = functools.partial(self.signals.wait, _LOOK, waiting.event, self.gate_watch)
@@ -110,7 +110,7 @@ class Attending(Settling):
                     with contextlib.suppress(OSError):  # a full disk; at the next look, then
                         execution.note_gate(record)
                         noted = True
-                calm = calm or bool(known.group and self.runtime.calm(known.group))
+                reniced = reniced or bool(known.group and self.runtime.renice(known.group))
                 if self.signals.stop:
                     if not known.over:  # else it ended by itself
                         ended = self.end(name, known) or ended

@@ -282,7 +282,7 @@ def _build(path: Path, values: dict[str, str]) -> Config:
         max_failed_retries=_whole(values, "MAX_FAILED_RETRIES", "3", 0),
         stop_grace=_seconds(values, "STOP_GRACE", "10", above=-1),
         log_limit=_whole(values, "LOG_LIMIT", "64", 0),
-        nice=_nice(values),
+        nice=_whole(values, "NICE", "10", 0, 19),
         found_pattern=_pattern(values.get("FOUND_PATTERN", "")),
     )
 
@@ -309,13 +309,17 @@ def _path(text: str, key: str) -> Path:
     return Path(text)
 
 
-def _whole(values: Mapping[str, str], key: str, default: str | None, least: int) -> int:
+def _whole(
+    values: Mapping[str, str], key: str, default: str | None, least: int, most: int | None = None
+) -> int:
     text = values.get(key) or default
     if text is None:
         raise ConfigError(f"{key} is not set")
-    if not re.fullmatch(r"[0-9]{1,15}", text) or int(text) < least:
-        raise ConfigError(f"{key} {text[:24]!r} must be a whole number, {least} or more")
-    return int(text)
+    number = int(text) if re.fullmatch(r"[0-9]{1,15}", text) else -1
+    if number < least or (most is not None and number > most):
+        limits = f", {least} or more" if most is None else f" from {least} to {most}"
+        raise ConfigError(f"{key} {text[:24]!r} must be a whole number{limits}")
+    return number
 
 
 def _stride(values: Mapping[str, str]) -> int:
@@ -326,13 +330,6 @@ def _stride(values: Mapping[str, str]) -> int:
             " more cases into one"
         )
     return stride
-
-
-def _nice(values: Mapping[str, str]) -> int:
-    nice = _whole(values, "NICE", "10", 0)
-    if nice > 19:
-        raise ConfigError(f"NICE {nice} must be a whole number from 0 to 19")
-    return nice
 
 
 def _seconds(values: Mapping[str, str], key: str, default: str, above: float) -> float:

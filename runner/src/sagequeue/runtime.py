@@ -95,7 +95,7 @@ class Runtime(Protocol):
         OSError when the client itself cannot be started.
         """
 
-    def calm(self, group: str) -> bool:
+    def renice(self, group: str) -> bool:
         """Have the session of an `Execution.group` yield to others, as NICE says.
 
         Returns whether no more is to be done.
@@ -193,7 +193,7 @@ class Local:
         path = os.pathsep.join(filter(None, (_LINES, os.environ.get("PYTHONPATH"))))
         return _spawn(argv, given, _environment(**_threads(self.config), PYTHONPATH=path))
 
-    def calm(self, group: str) -> bool:
+    def renice(self, group: str) -> bool:
         """See `Runtime`."""
         return autogroup.set_nice(group, self.config.nice)
 
@@ -244,7 +244,7 @@ class Podman:
         workdir = f"--workdir={self.config.container_workdir}"
         return ["podman", "exec", *options, workdir, self.config.service]
 
-    def calm(self, group: str) -> bool:
+    def renice(self, group: str) -> bool:
         """See `Runtime`: the container's own share of the processor, CPUWeight, is its unit's."""
         return True
 
