@@ -34,7 +34,8 @@ def verdicts(lanes: Lanes) -> dict[str, int | None]:
 
 def files(step: Step) -> list[Path]:
     """The test files that pytest finds for a step."""
-    given = [word for word in step.command[1:] if not word.startswith("--")]
+    words = step.command[step.command.index("pytest") + 1 :]
+    given = [word for word in words if not word.startswith("--")]
     ignored = [ROOT / word.partition("=")[2] for word in step.command if "--ignore=" in word]
     found = [path for word in given for path in ((ROOT / word).rglob("test_*.py"), [ROOT / word])]
     paths = {path for group in found for path in group if path.is_file()}
