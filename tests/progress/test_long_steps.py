@@ -168,5 +168,10 @@ def test_what_a_build_prints_is_seen_while_it_runs(
     screen = terminal.until(lambda screen: "Downloading it" in screen.below)
     assert "build | Build the image" in screen.below[0]
     assert screen.below[1].endswith(f" {lines}/{len(names)}")
+    # Then it prints nothing: what is seen to change is the disk.
+    screen = terminal.until(
+        lambda screen: "MB on the disk so far. Downloading it" in screen.below[-1]
+    )
+    assert screen.below[1].endswith(f" {lines}/{len(names)}")
     (tmp_path / "collects.wait").write_text("")
     assert terminal.end() == 0
