@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from project import ROOT, CopyProject
+from project import ROOT, CopyProject, long
 from test_site import Site
 
 
@@ -71,28 +71,33 @@ def test_every_operation_is_a_tag_and_every_tag_an_operation() -> None:
     [
         ([], "No operation was named."),
         (["-t", "request_stop,statsu"], "There is no operation statsu; nothing was done."),
-        (["-t", "statsu"], "There is no operation statsu; nothing was done."),
-        (["-t", "never"], "There is no operation never; nothing was done."),
-        (["-t", "all"], "No operation was named."),
         (["-t", "request_stop", "--skip-tags", "status"], "--skip-tags is of no use here"),
-        (["-t", "request_stop", "--skip-tags", "always"], "--skip-tags is of no use here"),
         (["-t", "start,stop"], "make no sense: start and stop."),
-        (["-t", "switch,disable", "-e", "jobset=quick"], "make no sense: switch and disable."),
-        (["-t", "request_stop,clear_stop"], "make no sense: request_stop and clear_stop."),
         (["-t", "request_stop", "-e", "jobset=no"], "There is no jobset named 'no'. group_vars"),
-        (["-t", "request_stop", "-e", "jobset=--help"], "There is no jobset named '--help'."),
-        (["-t", "enqueue_one"], "-t enqueue_one -e offset=K"),
         (["-t", "enqueue_one", "-e", "offset=3"], "offset 3 is not from 0 to 2"),
-        (["-t", "enqueue_one", "-e", "offset=$(id)"], "offset is '$(id)'. It is the number of"),
-        (["-t", "enqueue_one", "-e", "offset=--force"], "offset is '--force'. It is the number"),
         (["-t", "requeue_running", "-e", "offset=1"], "offset does not restrict requeue_running"),
         (["-t", "purge_queue"], "-e confirm=endless"),
         (["-t", "purge_queue", "-e", "confirm=endless"], "sagequeue request-stop"),
-        (["-t", "switch", "-e", "jobset=endless"], "is the active jobset already"),
         (["-t", "teardown", "-e", "remove=all"], "There is no all to remove"),
         (["-t", "rebuild_image"], "No jobset of this machine runs in a container"),
-        (["-t", "rebuild_image", "-e", "how=fast"], "It is drain, which lets cases at hand be"),
         (["-t", "rebuild_image", "-e", "within=soon"], "It is a number of seconds"),
+        *long(
+            (["-t", "statsu"], "There is no operation statsu; nothing was done."),
+            (["-t", "never"], "There is no operation never; nothing was done."),
+            (["-t", "all"], "No operation was named."),
+            (["-t", "request_stop", "--skip-tags", "always"], "--skip-tags is of no use here"),
+            (["-t", "switch,disable", "-e", "jobset=quick"], "make no sense: switch and disable."),
+            (["-t", "request_stop,clear_stop"], "make no sense: request_stop and clear_stop."),
+            (["-t", "request_stop", "-e", "jobset=--help"], "There is no jobset named '--help'."),
+            (["-t", "enqueue_one"], "-t enqueue_one -e offset=K"),
+            (["-t", "enqueue_one", "-e", "offset=$(id)"], "offset is '$(id)'. It is the number of"),
+            (
+                ["-t", "enqueue_one", "-e", "offset=--force"],
+                "offset is '--force'. It is the number",
+            ),
+            (["-t", "switch", "-e", "jobset=endless"], "is the active jobset already"),
+            (["-t", "rebuild_image", "-e", "how=fast"], "It is drain, which lets cases at hand be"),
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_sentence_and_disturbs_nothing(
@@ -125,6 +130,7 @@ def test_a_jobset_that_has_never_run_is_set_up_step_by_step(operator: Operator) 
     assert os.readlink(settings / "sagequeue.env") == "endless.env"
 
 
+@pytest.mark.long  # and the scenario ops
 def test_operations_run_in_their_natural_order(operator: Operator) -> None:
     operator.ops("-t", "setup,env,enqueue_one", "-e", "jobset=quick", "-e", "offset=1")
     said = operator.ops(
@@ -147,6 +153,7 @@ def test_check_mode_looks_and_acts_on_nothing(operator: Operator) -> None:
     assert not (operator.notebooks / "endless_stop.txt").exists()
 
 
+@pytest.mark.long  # and the scenario ops
 def test_failed_and_done_jobs_come_back_when_they_are_asked_for(operator: Operator) -> None:
     operator.ops("-t", "setup,env,enqueue_stride,request_stop", "-e", "jobset=quick")
     queue = operator.var / "quick" / "queue"

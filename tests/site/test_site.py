@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from kit.waiting import until
-from project import CopyProject
+from project import CopyProject, long
 
 Record = dict[str, object]
 
@@ -341,7 +341,7 @@ def test_disabled_workers_do_not_come_back_with_the_process_manager(site: Site) 
     site.await_solvers("endless", 2)
 
 
-@pytest.mark.parametrize("text", ["for the night\n", None])
+@pytest.mark.parametrize("text", [None, *long("for the night\n")])
 def test_stopped_workers_start_again_and_the_operators_stop_gate_stays(
     site: Site, text: str | None
 ) -> None:
@@ -401,7 +401,7 @@ def test_check_mode_on_a_bare_machine_shows_what_would_be_and_writes_nothing(bar
     assert_nothing_written(bare)
 
 
-@pytest.mark.parametrize("place", ["root", "writable", "configured"])
+@pytest.mark.parametrize("place", ["writable", *long("root", "configured")])
 def test_a_play_finds_all_that_it_needs_whatever_the_configuration_is(
     bare: Site, tmp_path: Path, place: str
 ) -> None:
@@ -446,19 +446,25 @@ def assert_nothing_written(site: Site) -> None:
         ),
         ({}, ["x=y"], "Say which jobset to run. There are: quick."),
         ({"Quick-2": QUICK}, [], "names of jobsets will not do: Quick-2"),
-        ({"quick": QUICK | {"stride": 0}}, [], "stride is 0"),
-        ({"quick": QUICK | {"workers": 4}}, [], "4 workers for 3 partitions"),
         ({"quick": QUICK | {"args": "--resume --stride 3"}}, [], "args holds --stride or --offset"),
-        ({"quick": QUICK | {"args": "--offset=3"}}, [], "args holds --stride or --offset"),
-        ({"quick": QUICK | {"args": "--stop_file {stop_fil}"}}, [], "args holds {stop_fil}, which"),
         ({"quick": QUICK | {"state_file": "state.txt"}}, [], "must have {stride} and {offset}"),
-        ({"copy": QUICK}, [], "quick and copy have the same state files"),
         ({"quick": QUICK | {"script": "mine.sage"}}, [], "there is no mine.sage in"),
-        ({"quick": QUICK | {"needs_sage": True}}, [], "Two ways out: install Sage"),
         ({}, ["sagequeue_notebooks_dir=/mnt/c/Users/me"], "lies on a Windows drive"),
-        ({}, ["sagequeue_var_dir=/mnt/d/var"], "lies on a Windows drive"),
-        ({}, [f"sagequeue_state_dir=/{'long' * 30}"], "a socket's path may have 99"),
         ({}, ["sagequeue_mode=systemd"], "systemd is not what started this machine"),
+        *long(
+            ({"quick": QUICK | {"stride": 0}}, [], "stride is 0"),
+            ({"quick": QUICK | {"workers": 4}}, [], "4 workers for 3 partitions"),
+            ({"quick": QUICK | {"args": "--offset=3"}}, [], "args holds --stride or --offset"),
+            (
+                {"quick": QUICK | {"args": "--stop_file {stop_fil}"}},
+                [],
+                "args holds {stop_fil}, which",
+            ),
+            ({"copy": QUICK}, [], "quick and copy have the same state files"),
+            ({"quick": QUICK | {"needs_sage": True}}, [], "Two ways out: install Sage"),
+            ({}, ["sagequeue_var_dir=/mnt/d/var"], "lies on a Windows drive"),
+            ({}, [f"sagequeue_state_dir=/{'long' * 30}"], "a socket's path may have 99"),
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_in_a_sentence_before_anything_is_written(
@@ -500,7 +506,7 @@ def test_a_solver_that_the_workers_python_has_not_is_refused_before_anything_is_
     assert_nothing_written(bare)
 
 
-@pytest.mark.parametrize("arguments", ["--sat_backend auto", "--sat_backend cryptominisat"])
+@pytest.mark.parametrize("arguments", ["--sat_backend cryptominisat", *long("--sat_backend auto")])
 def test_a_solver_that_is_there_or_left_open_is_not_refused(bare: Site, arguments: str) -> None:
     text = "" if "cryptominisat" in arguments else "raise ImportError('none here')"
     (bare.modules / "pycryptosat.py").write_text(text)

@@ -71,7 +71,7 @@ LOCAL = tests(
     "runner and workloads", "runner/tests", "tests/workloads", *GROUND, f"--ignore={PODMAN}",
     "--numprocesses=2", "--dist=worksteal",
 )  # fmt: skip
-QUICK = replace(LOCAL, command=(*LOCAL.command, "--numprocesses=4", "-m", "not slow"))
+QUICK = replace(LOCAL, command=(*LOCAL.command, "--numprocesses=4", "-m", "not slow and not long"))
 
 APART = (
     *GROUND, "tests/workloads", "tests/crashes", "tests/faults", "tests/output", "tests/progress",
@@ -96,14 +96,12 @@ CONTAINER = tests("runner, Podman", PODMAN)
 # By one step: scenarios would wait for one another while one of them makes an image.
 IMAGES = Step("images", ("molecule/machine/make-images",))
 # These have one machine, of a suite that can be chosen. The others have machines of several.
-ONE_MACHINE = ("ops", "doctor", "sagequeue_units", "jobset", "podman_image")
+ONE_MACHINE = ("recovery", "ops", "doctor", "sagequeue_units", "jobset", "podman_image")
 # Jupyter in a browser; and the takeover from an earlier release, which never changes.
 JUPYTER, UPGRADE = "jupyter", "upgrade"
 SUITES = ("bookworm", "trixie", "forky")
-# One machine of these can be of the newest suite. The other one is the same again: not at once.
-NEWEST = [
-    replace(scenario(name, "forky"), after=f"scenario {name}") for name in ("default", "recovery")
-]
+# One of its machines can be of the newest suite. The other one is the same again: not at once.
+NEWEST = replace(scenario("default", "forky"), after="scenario default")
 
 
 def unit() -> list[Step]:
@@ -113,7 +111,11 @@ def unit() -> list[Step]:
 
 def whole() -> list[Step]:
     """What a change must pass."""
-    return _all([scenario(name) for name in ONE_MACHINE])
+    steps = _all([scenario(name) for name in ONE_MACHINE])
+    return [
+        replace(step, command=(*step.command, "-m", "not long")) if step.is_pytest else step
+        for step in steps
+    ]
 
 
 def long() -> list[Step]:
@@ -130,12 +132,12 @@ def long() -> list[Step]:
     fuzz = Step("fuzzing", ("python", "runner/tests/fuzz", "--seconds", "600"))
     pythons = [Step(f"Python {v}", ("tests/interpreter", path)) for v, path in others().items()]
     scenarios = [scenario(name, suite) for name in (*ONE_MACHINE, JUPYTER) for suite in SUITES]
-    steps = _all([*NEWEST, *scenarios, scenario(UPGRADE)], fuzz, *pythons)
+    steps = _all([NEWEST, *scenarios, scenario(UPGRADE)], fuzz, *pythons)
     return [replace(step, environment={**step.environment, **more}) for step in steps]
 
 
 def _all(scenarios: Sequence[Step], *more: Step) -> list[Step]:
-    large = [scenario("default"), scenario("recovery"), scenario("wsl_systemd")]
+    large = [scenario("default"), scenario("wsl_systemd")]
     local = [SITE, *more, CRASHES, PROGRESS, FAULTS, OUTPUT, LINT, CONTAINER]
     return [*TEXT, IMAGES, OTHERS, LOCAL, *large, *scenarios, *local]
 

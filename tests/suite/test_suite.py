@@ -35,7 +35,7 @@ def verdicts(lanes: Lanes) -> dict[str, int | None]:
 def files(step: Step) -> list[Path]:
     """The test files that pytest finds for a step."""
     words = step.command[step.command.index("pytest") + 1 :]
-    given = [word for word in words if not word.startswith("--")]
+    given = [word for word in words if not word.startswith("-") and word != "not long"]
     ignored = [ROOT / word.partition("=")[2] for word in step.command if "--ignore=" in word]
     found = [path for word in given for path in ((ROOT / word).rglob("test_*.py"), [ROOT / word])]
     paths = {path for group in found for path in group if path.is_file()}
@@ -47,6 +47,11 @@ def test_every_test_file_is_in_one_step(size: str) -> None:
     counts = Counter(path for step in SIZES[size]() if step.is_pytest for path in files(step))
     assert set(counts) == {*(ROOT / "runner/tests").rglob("test_*.py"), *TESTS.rglob("test_*.py")}
     assert set(counts.values()) == {1}
+
+
+def test_the_long_test_leaves_no_test_out() -> None:
+    assert all(("-m" in step.command) == step.is_pytest for step in SIZES["whole"]())
+    assert not any("-m" in step.command for step in SIZES["long"]())
 
 
 @pytest.mark.parametrize("size", ["whole", "long"])
