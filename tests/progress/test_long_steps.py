@@ -161,11 +161,11 @@ def test_what_a_build_prints_is_seen_while_it_runs(
         f"Collecting {name} (from -r /usr/local/share/sagequeue/{lock.name} (line 1))\n"
         for name in names[:lines]
     )
-    said = {"collects": (f"STEP 6/13: RUN pip\n{collected}Downloading it\n", "")}
+    said = {"collects": (f"STEP 6/13: RUN pip\n{collected}Downloading it\n  all of it\n", "")}
     play.file = image(tmp_path, said)
     os.mkfifo(tmp_path / "collects.wait")
     terminal = start()
-    screen = terminal.until(lambda screen: "Downloading it" in screen.below)
+    screen = terminal.until(lambda screen: "all of it" in screen.below)
     assert "build | Build the image" in screen.below[0]
     assert screen.below[1].endswith(f" {lines}/{len(names)}")
     # Then it prints nothing: what is seen to change is the disk.
