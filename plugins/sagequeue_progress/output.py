@@ -12,8 +12,11 @@ _ESCAPES = re.compile(
 )
 
 _BUILD = re.compile(r"(?:\[\d+/\d+\] )?STEP (\d+)/(\d+):")
-# Not at the start of the line: a log of pip's own has the time before it.
-_PIP = re.compile(r"\bCollecting \S+ .*\(from -r (\S+) \(line \d+\)\)")
+# The file that a command of the build, which follows its number, has pip read.
+_REQUIREMENTS = re.compile(r"\bpip install .*-r (\S+)")
+# Not at the start of the line: a log of pip's own has the time before it. Older ones do not say
+# where a requirement comes from.
+_PIP = re.compile(r"\bCollecting \S+(?: .*\(from -r (\S+) \(line \d+\)\))?")
 _PIP_INSTALLS = re.compile(r"\bInstalling collected packages:")
 _REQUIREMENT = re.compile(r"(?m)^[A-Za-z0-9]\S* *==")
 _APT = re.compile(r"(\d+) upgraded, (\d+) newly installed,")
@@ -46,6 +49,7 @@ class Output:
         self._path = path
         self._files = files
         self._build = (0, 0)
+        self._asked = ""
         self._rest = ""
         self._offset = 0
         try:
@@ -89,8 +93,12 @@ class Output:
     def _count(self, line: str) -> None:
         if found := _BUILD.match(line):
             self._build = self.done, self.total = int(found[1]), int(found[2])
+            asked = _REQUIREMENTS.search(line)
+            self._asked = asked[1] if asked else ""
         elif found := _PIP.search(line):
-            total = self._requirements(found[1])
+            total = self._requirements(found[1] or self._asked)
+            if not total:
+                return
             if total != self.total:
                 self.done, self.total = 0, total
             self.done = min(self.done + 1, total)

@@ -157,11 +157,9 @@ def test_what_a_build_prints_is_seen_while_it_runs(
 ) -> None:
     lock = ROOT / "roles" / "podman_image" / "files" / "passagemath.lock"
     names = [line.split()[0] for line in lock.read_text().splitlines() if "==" in line]
-    collected = "".join(
-        f"Collecting {name} (from -r /usr/local/share/sagequeue/{lock.name} (line 1))\n"
-        for name in names[:lines]
-    )
-    said = {"collects": (f"STEP 6/13: RUN pip\n{collected}Downloading it\n  all of it\n", "")}
+    collected = "".join(f"Collecting {name}\n  Downloading it (1 kB)\n" for name in names[:lines])
+    step = f"STEP 6/13: RUN pip install -r /any/{lock.name}\n"
+    said = {"collects": (f"{step}{collected}Downloading it\n  all of it\n", "")}
     play.file = image(tmp_path, said)
     os.mkfifo(tmp_path / "collects.wait")
     terminal = start()

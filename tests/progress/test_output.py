@@ -70,6 +70,23 @@ def test_pip_is_measured_by_the_requirements_it_was_given(
     assert (output.done, output.total) == (6, 13)
 
 
+def test_an_older_pip_is_measured_by_the_command_of_the_build(tmp_path: Path, log: Path) -> None:
+    """As pip 23.0 prints it, of Debian 12, and Podman 5.4."""
+    (tmp_path / "some.lock").write_text("a==1 --hash=sha256:0\nb==2 --hash=sha256:1\n")
+    output = Output(log, tmp_path)
+    run = "RUN --mount=type=secret,id=pip_cert /v/bin/pip install --no-deps -r /share/some.lock"
+    log.write_text("")
+    add(log, f"STEP 6/13: {run}  && ln -s venv/bin/sage /sage\nCollecting a==1\n")
+    output.read()
+    assert (output.done, output.total) == (1, 2)
+    add(log, "  Downloading a-1.whl (13 kB)\nCollecting b==2\n")
+    output.read()
+    assert (output.done, output.total) == (2, 2)
+    add(log, "STEP 7/13: RUN pip install c\nCollecting c\n")
+    output.read()
+    assert (output.done, output.total) == (7, 13)
+
+
 def test_requirements_that_cannot_be_read_are_no_measure(log: Path) -> None:
     output = begin(log)
     add(log, "Collecting a==1 (from -r /nowhere/some.lock (line 1))\n")
