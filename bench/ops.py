@@ -82,10 +82,11 @@ ROWS = {
 
 
 class Place:
-    """A project and a home; `seconds` is what a command takes there."""
+    """A project, a home and its notebooks; `seconds` is what a command takes there."""
 
     def __init__(self, project: Path, home: Path) -> None:
         self.project = project
+        self.notebooks = home / "Jupyter"
         self.environ = {**os.environ, "HOME": str(home), "PATH": f"{BIN}:{os.environ['PATH']}"}
         self.failed: list[str] = []
 
