@@ -49,7 +49,8 @@ def wait_for(place: Place, count: int) -> None:
     end = time.monotonic() + _SOON
     while solvers(place) != count:
         if time.monotonic() > end:
-            raise TimeoutError(f"{solvers(place)} of {count} solvers are at work")
+            there = f"{solvers(place)} of {count} solvers are at work"
+            raise TimeoutError("; ".join([there, *place.failed]))
         time.sleep(0.1)
 
 

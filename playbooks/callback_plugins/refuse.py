@@ -1,8 +1,8 @@
 """Refuses, before the first task, what the plays beside it cannot do or would misunderstand.
 
-Ansible loads it with the playbooks, whatever its configuration is. A task could not do this: none
-runs if no host matches, if `always` is skipped or behind --start-at-task. It must also run in an
-ansible-core that is too old, with Python 3.9.
+Ansible loads this file because it lies beside the playbooks, whatever ansible.cfg says. It cannot
+be a task: no task runs if no host matches, if the tag `always` is skipped, or before the task that
+--start-at-task names. It must also run in an ansible-core that is too old, with Python 3.9.
 """
 
 from __future__ import annotations

@@ -79,9 +79,9 @@ APART = (
 )  # fmt: skip
 OTHERS = tests("other tests", "tests", *(f"--ignore={path}" for path in APART))
 CRASHES = tests("power cuts", "tests/crashes")
-# Recovery looks at each process that there is, and these tests recover thousands of times: five
-# times as fast if they see their own processes only. The shell waits for those that nobody else
-# waits for, as a machine's first process does.
+# Recovery looks at every process of the machine, and these tests call it thousands of times. They
+# take a fifth of the time where they see their own processes only. The shell is the first process
+# there, and reaps the processes that have lost their parent.
 CRASHES = replace(CRASHES, command=(
     "unshare", "--pid", "--fork", "--mount-proc", "--kill-child",
     "sh", "-c", '"$@"; exit "$?"', "sh", *CRASHES.command,
