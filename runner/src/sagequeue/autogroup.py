@@ -4,6 +4,8 @@ There a process's nice value counts within its session alone, and the session ha
 sched(7), "The autogroup feature". Every solver leads a session.
 """
 
+import os
+
 from sagequeue.owner import process
 
 
@@ -13,13 +15,17 @@ def set_nice(group: str, nice: int) -> bool:
     Returns:
         Whether no more is to be done: it has the value, is gone, or the kernel has no such groups.
         The kernel lets all users together set ten values a second, and refuses more.
+        The leader's record comes before its session: until then the value would be its parent's.
 
     """
-    pid, start = group.split(":")[:2]
-    leader = process(int(pid))
+    number, start = group.split(":")[:2]
+    pid = int(number)
+    leader = process(pid)
     if leader is None or leader.start != start:
         return True
     try:
+        if os.getsid(pid) != pid:
+            return False
         with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as file:
             file.write(f"{nice}\n")
     except BlockingIOError:
