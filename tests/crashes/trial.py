@@ -1,5 +1,6 @@
 """A story recorded and tried out: the disks that power cuts leave, each recovered from."""
 
+import itertools
 import math
 import multiprocessing
 import os
@@ -7,7 +8,7 @@ import random
 import re
 import sys
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from story import QUEUE
 
 # Memory: a sync costs nothing there, and thousands of disks are made.
 MEMORY = "/dev/shm"
+
+
+Key = tuple[frozenset[tuple[str, object]], Promises]
+"""A disk, as something that is compared, and what had been promised by then."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,12 @@ def cuts(
 ) -> tuple[int, list[Cut]]:
     """How many disks power cuts may leave, by the model, and the distinct ones to be tried.
 
-    Of more than `most` new ones after an operation, so many by chance.
+    Of more than `most` new ones after an operation, so many by chance, spread over the sets of
+    names that may be there: what is wrong mostly shows by these, whatever the files hold.
     """
     disk, promised = Disk(str(place)), Promises()
     considered, chosen = 0, []
-    seen: set[tuple[frozenset[tuple[str, object]], Promises]] = set()
+    seen: set[Key] = set()
     for number, op in enumerate(operations):
         if op.kind == "said":
             heard = promised
@@ -65,12 +71,22 @@ def cuts(
             considered += 1
             fresh[frozenset(tree.items()), promised] = tree
         new = [key for key in fresh if key not in seen]
-        for key in new if len(new) <= most else chance.sample(new, most):
+        for key in new if len(new) <= most else _spread(new, most, chance):
             seen.add(key)
             words = f"{op.kind} {op.path} {op.to} {op.data[-60:].decode('utf-8', 'replace')}"
             chosen.append(Cut(fresh[key], promised, f"operation {number}: {words.strip()}"))
     chance.shuffle(chosen)
     return considered, chosen
+
+
+def _spread(new: list[Key], most: int, chance: random.Random) -> list[Key]:
+    """So many of them, of as many sets of names as there are, and of each about as many."""
+    chance.shuffle(new)
+    by_names: defaultdict[frozenset[str], list[Key]] = defaultdict(list)
+    for key in new:
+        by_names[frozenset(path for path, _ in key[0])].append(key)
+    rounds = itertools.zip_longest(*by_names.values())
+    return [key for keys in rounds for key in keys if key is not None][:most]
 
 
 def violations(
