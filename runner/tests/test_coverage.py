@@ -199,6 +199,50 @@ def test_a_log_that_was_written_since_is_named(config: Config, ended: Ended) -> 
     assert len(findings.read(config)) == 1
 
 
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize("first", ["write", "rename", "recovery"])
+def test_what_is_left_over_is_read_from_a_log_that_was_renamed(
+    spool: Spool, ended: Ended, first: str, create: bool
+) -> None:
+    """A process that nobody ended has the log open, and log rotation renames it."""
+    config = spool.config
+    for offset, last in enumerate((8, 9, 6, 7)):
+        ended(offset, -1, last)
+    log = config.log_file(0)
+    with log.open("a") as left_over:
+        if first == "write":
+            left_over.write("FOUND x=1\n")
+            left_over.flush()
+        log.rename(log.with_name(f"{log.name}.1"))
+        if create:
+            log.touch()
+        if first == "recovery":
+            recovery.recover(spool)
+            assert claim(config) == ["found: nothing in all cases"]
+        left_over.write("FOUND x=2\n")
+    assert claim(config)[0].startswith("found: nothing so far")
+    recovery.recover(spool)
+    expected = [1, 2] if first == "write" else [2]
+    assert sorted(finding["x"] for finding in findings.read(config)) == expected
+    partition = progress.survey(config).partitions[0]
+    assert partition.covered
+    assert not partition.log_behind
+
+
+def test_a_log_that_was_renamed_is_read_on_before_the_new_one(spool: Spool, ended: Ended) -> None:
+    config = spool.config
+    ended(0, -1, 4)
+    log = config.log_file(0)
+    with log.open("a") as left_over:
+        log.rename(log.with_name(f"{log.name}.1"))
+        log.touch()
+        recovery.recover(spool)
+        left_over.write("FOUND x=1\n")
+        left_over.flush()
+        ended(0, 4, 8, "FOUND x=2\n")
+    assert sorted(finding["x"] for finding in findings.read(config)) == [1, 2]
+
+
 def test_without_a_state_file_jobs_are_counted(config: Config, ended: Ended) -> None:
     plain = replace(config, state_file_host="", total_cases=None)
     for offset in range(3):

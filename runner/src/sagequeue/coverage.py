@@ -1,6 +1,7 @@
 """Of which cases the output was read, and so what "nothing found" may be said of."""
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sagequeue.config import Config
@@ -30,11 +31,12 @@ class Coverage:
 
 def look(
     config: Config, offset: int, at: Position, state: JobState | None, last_gidx: int | None,
-    run: Execution | None, *, reports: bool,
+    run: Execution | None, renamed: Callable[[], Mapping[int, int]], *, reports: bool,
 ) -> Coverage:  # fmt: skip
     """The coverage of a partition whose log was read up to `at`.
 
     `last_gidx` is the state file's number (None: none), `run` its execution if it is running.
+    `renamed` gives the sizes of the logs that have another name by now, by inode.
     `reports` is whether the jobset's workload prints `DONE` lines: then nothing but these confirms
     a case. A helper that wrote the log may have been killed, and the workload have gone on to its
     end.
@@ -53,7 +55,7 @@ def look(
         living = Ranges()
         living.add(int(run.gidx) // stride + 1, last)
         unread = unread.without(living)
-    behind = state is not JobState.RUNNING and _is_behind(config, offset, at)
+    behind = state is not JobState.RUNNING and _is_behind(config, offset, at, renamed)
     told = bool(config.state_file_host) or (summary.executions > 0 and not summary.unsure)
     known = state is JobState.DONE and told and not behind and not unread and not doubtful
     gidx = [(first * stride + offset, last * stride + offset) for first, last in doubtful.pairs]
@@ -62,9 +64,14 @@ def look(
     return Coverage(len(counted) - len(left), gidx, len(unread), behind, known)
 
 
-def _is_behind(config: Config, offset: int, at: Position) -> bool:
+def _is_behind(
+    config: Config, offset: int, at: Position, renamed: Callable[[], Mapping[int, int]]
+) -> bool:
     try:
         status = os.stat(config.log_file(offset))
     except OSError:
-        return False
-    return (status.st_ino, status.st_size) != (at.inode, at.byte)
+        status = None
+    if status is not None and (status.st_ino == at.inode or status.st_size):
+        return (status.st_ino, status.st_size) != (at.inode, at.byte)
+    # It was renamed, and there is none of its name yet, or an empty one.
+    return bool(at.inode) and renamed().get(at.inode, at.byte) != at.byte

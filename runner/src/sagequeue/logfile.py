@@ -78,6 +78,21 @@ def all_of(config: Config) -> list[Path]:
     return []
 
 
+def renamed(config: Config) -> Iterator[tuple[int, os.stat_result]]:
+    """The offset and the status of each log that has another name than its own, by rotation.
+
+    Those that were compressed are left out. The directory is listed once, whatever the offset.
+    """
+    name = re.compile(rf"{re.escape(config.log_prefix)}_off([0-9]{{1,18}})(?![0-9])(.*)")
+    with contextlib.suppress(OSError), os.scandir(config.log_dir) as entries:
+        for entry in entries:
+            match = name.fullmatch(entry.name)
+            if match is None or match[2] == ".log" or match[2].endswith(_COMPRESSED):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                yield int(match[1]), entry.stat(follow_symlinks=False)
+
+
 def copies(
     config: Config, offset: int, inode: int, at: int, before: str
 ) -> Iterator[tuple[int, int]]:

@@ -3,9 +3,11 @@
 `survey` gives the facts, `as_json` their documented shape (docs/queue.md); `view` draws them.
 """
 
+import functools
 import os
 import statistics
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ from sagequeue import (
     execution,
     findings,
     freeing,
+    logfile,
     position,
     regular,
     retry,
@@ -101,7 +104,12 @@ def survey(config: Config) -> Survey:
             states.update((name, state) for name in spool.names(state))
     read = [position.load(config, job_name(config.jobset, k), k) for k in range(config.stride)]
     reports = any(at.summary.reports for at in read)
-    partitions = [_partition(spool, k, states, at, reports) for k, at in enumerate(read)]
+
+    @functools.cache
+    def renamed() -> dict[int, int]:
+        return {status.st_ino: status.st_size for _, status in logfile.renamed(config)}
+
+    partitions = [_partition(spool, k, states, at, renamed, reports) for k, at in enumerate(read)]
     times = [seconds for at in read for seconds in at.summary.recent]
     # A file whose name is no offset of ours is no partition, but it lies in the queue and counts.
     counts = Counter(states.values())
@@ -141,8 +149,9 @@ def gate_reason(config: Config) -> str | None:
 
 
 def _partition(
-    spool: Spool, offset: int, states: dict[str, JobState], at: Position, reports: bool
-) -> Partition:
+    spool: Spool, offset: int, states: dict[str, JobState], at: Position,
+    renamed: Callable[[], dict[int, int]], reports: bool,
+) -> Partition:  # fmt: skip
     config, name = spool.config, job_name(spool.config.jobset, offset)
     state = states.get(name)
     gidx: int | None = None
@@ -161,7 +170,7 @@ def _partition(
     )
     run = execution.read(spool.result_file(name)) if state is JobState.RUNNING else None
     known = gidx if gidx is not None and gidx >= 0 else None
-    covered = coverage.look(config, offset, at, state, known, run, reports=reports)
+    covered = coverage.look(config, offset, at, state, known, run, renamed, reports=reports)
     seconds = at.summary.recent
     return Partition(
         offset=offset,

@@ -50,6 +50,8 @@ def inodes(
     last = [current, path if over else None]
     if at.inode:
         first = [at.inode]
+        if run is None and path is not None and _is_forerunner(config, offset, at, path):
+            return first
         if run is not None and at.execution == run.word:
             last = last[1:]  # it was read to its end, and another file after it
     elif run is not None and run.first and path == current and _is_untouched(config, offset, run):
@@ -58,6 +60,20 @@ def inodes(
         beside = map(logfile.inode_of, logfile.beside(config, offset))
         first = [inode for inode in beside if inode and inode not in (current, path)]
     return [*dict.fromkeys(inode for inode in (*first, *last) if inode)]
+
+
+def _is_forerunner(config: Config, offset: int, at: Position, path: int) -> bool:
+    """Whether the file that was read last was renamed, and the new one has nothing in it yet.
+
+    What was left over from an execution writes on into the file that it has open.
+    """
+    try:
+        status = os.stat(config.log_file(offset))
+    except OSError:
+        return False
+    if path == at.inode or status.st_size:
+        return False
+    return at.inode in map(logfile.inode_of, logfile.beside(config, offset))
 
 
 def _is_untouched(config: Config, offset: int, run: Execution) -> bool:

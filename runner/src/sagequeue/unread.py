@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sagequeue import position
+from sagequeue import logfile, position
 from sagequeue.config import Config
+from sagequeue.jobs import job_name
 from sagequeue.reading import Reader
 
 # Nanoseconds after which a last line without its end is taken for a whole one.
@@ -23,10 +24,21 @@ def logs(config: Config) -> Iterator[tuple[int, bool]]:
     read = _times(config.ledger_dir, re.compile(rf"{config.jobset}_off([0-9]{{1,18}})\.position"))
     logs = re.compile(rf"{re.escape(config.log_prefix)}_off([0-9]{{1,18}})\.log")
     # A copy of a log, or one that was renamed, has an old time, and is another file than was read.
-    for offset, written in sorted(_times(config.log_dir, logs, changed=True).items()):
+    written = _times(config.log_dir, logs, changed=True)
+    for offset, status in logfile.renamed(config):
+        # What writes there has opened it before it was renamed, and goes on.
+        changed = _time(status, changed=True)
+        if changed >= read.get(offset, -1) and _is_read(config, offset, status.st_ino):
+            written[offset] = max(changed, written.get(offset, -1))
+    for offset, moment in sorted(written.items()):
         # In one tick of the kernel's clock it may have been read and written again.
-        if written >= read.get(offset, -1):
-            yield offset, time.time_ns() - written > _QUIET
+        if moment >= read.get(offset, -1):
+            yield offset, time.time_ns() - moment > _QUIET
+
+
+def _is_read(config: Config, offset: int, inode: int) -> bool:
+    """Whether that is the file of the partition that was read last."""
+    return position.load(config, job_name(config.jobset, offset), offset).inode == inode
 
 
 def _times(directory: Path, names: re.Pattern[str], *, changed: bool = False) -> dict[int, int]:
@@ -35,7 +47,7 @@ def _times(directory: Path, names: re.Pattern[str], *, changed: bool = False) ->
         with os.scandir(directory) as entries:
             found = [(names.fullmatch(entry.name), entry) for entry in entries]
             return {
-                int(match[1]): _time(entry.stat(follow_symlinks=False), changed)
+                int(match[1]): _time(entry.stat(follow_symlinks=False), changed=changed)
                 for match, entry in found
                 if match
             }
@@ -43,7 +55,7 @@ def _times(directory: Path, names: re.Pattern[str], *, changed: bool = False) ->
         return {}
 
 
-def _time(status: os.stat_result, changed: bool) -> int:
+def _time(status: os.stat_result, *, changed: bool) -> int:
     return max(status.st_mtime_ns, status.st_ctime_ns) if changed else status.st_mtime_ns
 
 
