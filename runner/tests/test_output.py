@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from inotify_simple import INotify, flags
 from rig import Rig
 from sagequeue import findings, progress, view
 from sagequeue.jobs import JobState
@@ -112,17 +113,33 @@ def test_logrotate_loses_nothing(script: Script, tmp_path: Path, way: str) -> No
 
 
 def test_a_solution_is_shown_while_its_solver_works_on(script: Script, tmp_path: Path) -> None:
+    """The first is complete, and the second may have more lines."""
     go = fifo(tmp_path, "go")
-    one = script(f"echo FOUND g=7\n{wait_for(go)}")
+    one = script(f"echo FOUND g=7\necho FOUND g=8\n{wait_for(go)}")
     one.worker(1)
-    one.until(lambda: values(one) == [7], "the finding")
-    (shown,) = json.loads(one.run("found", "--json").stdout)
-    assert (shown["g"], shown["offset"]) == (7, 0)
-    assert "[worker 1] found" not in one.log(0), "nothing is written there while the solver lives"
+    one.until(lambda: values(one) == [7, 8], "the findings")
+    shown = json.loads(one.run("found", "--json").stdout)
+    assert [(finding["g"], finding["offset"]) for finding in shown] == [(7, 0), (8, 0)]
+    assert one.log(0).endswith("FOUND g=8\n"), "nothing is written there while the solver lives"
     go.write_text("go\n")
     one.until_state(JobState.DONE, 0)
-    assert values(one) == [7]
-    assert one.log(0).count("[worker 1] found offset=0 job=demo_off0 solutions=1 at ") == 1
+    assert values(one) == [7, 8]
+    assert one.log(0).count("[worker 1] found offset=0 job=demo_off0 solutions=2 at ") == 1
+
+
+def test_looking_opens_no_log(script: Script, tmp_path: Path) -> None:
+    """However long the logs are."""
+    go = fifo(tmp_path, "go")
+    one = script(f"echo FOUND g=7\n{wait_for(go)}", jobs=2)
+    worker = one.worker(1)
+    one.until(lambda: values(one) == [7], "the finding")
+    one.freeze(worker)
+    with INotify() as watch:
+        watch.add_watch(one.config.log_dir, flags.OPEN | flags.ACCESS)
+        for verb in (("progress",), ("progress", "--json"), ("status",), ("found",)):
+            one.run(*verb)
+        looked_at = watch.read(timeout=0)
+    assert [event.name for event in looked_at if not event.mask & flags.ISDIR] == []
 
 
 def test_a_line_that_is_being_written_is_not_split(script: Script, tmp_path: Path) -> None:

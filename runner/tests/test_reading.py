@@ -19,6 +19,7 @@ from sagequeue.config import Config
 from sagequeue.execution import Execution
 from sagequeue.jobs import JobState
 from sagequeue.live_log import LiveLog
+from sagequeue.output import Output
 from sagequeue.reading import Reader, never
 from sagequeue.solutions import Pattern
 from sagequeue.spool import Spool
@@ -106,6 +107,15 @@ def test_each_part_of_a_log_is_read_once(log: Log) -> None:
     begin = len(START)
     assert read == [(begin, size), (begin + size, size), (begin + 2 * size, size)]
     assert (log.found(), log.cases()) == ([0, 4, 8], [0, 4, 8])
+
+
+def test_lines_that_say_nothing_are_not_taken_one_by_one(log: Log) -> None:
+    """Logs of gigabytes have a few lines that say something."""
+    log.write("tick\n" * 1000 + solved(0) + "tick\n" * 1000)
+    with mock.patch.object(Output, "_line", autospec=True, side_effect=Output._line) as taken:
+        log.read()
+    assert (log.found(), log.cases()) == ([0], [0])
+    assert taken.call_count == len(solved(0).splitlines())
 
 
 def test_a_look_at_what_did_not_change_writes_nothing(log: Log) -> None:
@@ -743,6 +753,36 @@ def test_a_crash_between_any_two_steps_loses_nothing_and_doubles_nothing(
     assert (log.found(), log.cases()) == ([0, 4, 8, 12], [0, 4, 8, 12])
     assert log.at.summary.done.pairs == [[0, 3]]
     assert (log.at.solutions, log.at.new) == (4, 4)
+
+
+def test_what_was_read_is_on_the_disk_before_the_position_is_kept(log: Log) -> None:
+    """Or a power cut could leave a position that is past what it has taken back."""
+    synced: list[Path] = []
+
+    def noting(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def note(fd: int) -> None:
+            synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")))
+            sync(fd)
+
+        return note
+
+    save, before = position.save, list[set[Path]]()
+
+    def saving(config: Config, name: str, at: position.Position) -> None:
+        before.append(set(synced))
+        save(config, name, at)
+
+    log.write(solved(0))
+    with (
+        mock.patch("os.fsync", noting(os.fsync)),
+        mock.patch("os.fdatasync", noting(os.fdatasync)),
+        mock.patch("sagequeue.position.save", saving),
+    ):
+        log.read()
+    (there,) = before
+    cases, results = log.config.ledger_dir / f"{NAME}.jsonl", log.config.results_dir
+    assert {cases, cases.parent, results} <= there, "the cases, and the names of the new files"
+    assert any(path.parent == results for path in there), "the solution's record"
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"byte": "x"}', "\0" * 50])
