@@ -1,6 +1,7 @@
 """What the wrapper does when the machine lacks something: it starts nothing, and says what."""
 
 import os
+import re
 import shutil
 import signal
 import struct
@@ -215,12 +216,15 @@ def test_a_workload_that_exits_with_such_a_status_by_itself_has_failed(
     assert (run.lacks, run.rc, run.started) == ("", status, True)
 
 
+@pytest.mark.parametrize("session", ["known", "unknown"])
 def test_an_ender_that_cannot_search_does_not_say_that_nothing_is_left(
-    wrapped: Wrapped, tmp_path: Path
+    wrapped: Wrapped, tmp_path: Path, session: str
 ) -> None:
     wrapped.patience, wrapped.grace = 1, 0
     process = wrapped.start("echo $$ >ready; exec sleep 1000")
     solver = int(wrapped.file("ready"))
+    if session == "unknown":  # as of an earlier release's solver
+        wrapped.record.write_text(re.sub("GROUP=.*\n", "", wrapped.record.read_text()))
     process.kill()
     process.wait()
     directory = tools(tmp_path / "bin", without="grep")

@@ -68,8 +68,8 @@ def seen(demo: Rig, offset: int = 0) -> dict[str, str]:
     return {}
 
 
-def counted(demo: Rig) -> set[str]:
-    return {"ATTEMPTS", "INTERRUPTS"} & seen(demo).keys()
+def counted(demo: Rig, offset: int = 0) -> set[str]:
+    return {"ATTEMPTS", "INTERRUPTS"} & seen(demo, offset).keys()
 
 
 @pytest.mark.parametrize("deaf", [False, True])
@@ -155,6 +155,7 @@ def test_a_preparser_that_fails_for_a_while_holds_no_job(demo: Rig, sage: Sage) 
     for number in (1, 2):
         demo.worker(number)
     sage.until_preparses(12)
+    assert not any(counted(demo, offset) for offset in range(20))
     names = [name for state in (PENDING, RUNNING) for name in demo.spool.names(state)]
     assert sorted(set(names)) == sorted(demo.enqueued)
     sage.beside("fails").unlink()
