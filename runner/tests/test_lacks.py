@@ -205,6 +205,21 @@ def test_an_empty_program_or_script_is_not_started(
     assert wrapped.lines[-1].endswith(" is empty")
 
 
+def test_a_script_of_zeros_is_not_started(wrapped: Wrapped) -> None:
+    """A power cut leaves such files. A shell makes a success of it, too."""
+    wrapped.start("\0" * 4096)
+    run = wrapped.ended()
+    assert (run.lacks, run.started) == ("no_script", False)
+    assert wrapped.lines[-1].endswith(" is all zeros")
+
+
+@pytest.mark.parametrize("script", ["exit 3", "\n\nexit 3\n"])
+def test_a_script_that_says_something_is_started(wrapped: Wrapped, script: str) -> None:
+    """Without a line's end, or after lines that say nothing."""
+    wrapped.start(script)
+    assert wrapped.ended().rc == 3
+
+
 @pytest.mark.parametrize("first_line", ["#!/bin/bash", "#!/usr/bin/env bash"])
 @pytest.mark.parametrize("status", [126, 127])
 def test_a_workload_that_exits_with_such_a_status_by_itself_has_failed(
