@@ -49,8 +49,8 @@ def cuts(
 ) -> tuple[int, list[Cut]]:
     """How many disks power cuts may leave, by the model, and the distinct ones to be tried.
 
-    Of more than `most` new ones after an operation, so many by chance, spread over the sets of
-    names that may be there: what is wrong mostly shows by these, whatever the files hold.
+    If an operation gives more than `most` new disks, that many are drawn. They are drawn evenly
+    from the sets of file names, since most faults show by which files are there.
     """
     disk, promised = Disk(str(place)), Promises()
     considered, chosen = 0, []
@@ -80,7 +80,7 @@ def cuts(
 
 
 def _spread(new: list[Key], most: int, chance: random.Random) -> list[Key]:
-    """So many of them, of as many sets of names as there are, and of each about as many."""
+    """Draw `most` disks, evenly from all sets of file names."""
     chance.shuffle(new)
     by_names: defaultdict[frozenset[str], list[Key]] = defaultdict(list)
     for key in new:

@@ -16,7 +16,7 @@ JOBSET = "demo"
 STATES = ("pending", "running", "done", "failed")
 CASE_SECONDS = 0.002
 DOOMED = 99  # so many failures are more than anybody retries
-# The disk that gets full: by what a fault puts there, not by the queue, which takes up to 2 MB.
+# The disk that a fault fills. The queue alone must not fill it: with 1 MB it did.
 TINY = "8m"
 
 

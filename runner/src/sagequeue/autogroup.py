@@ -15,7 +15,8 @@ def set_nice(group: str, nice: int) -> bool:
     Returns:
         Whether no more is to be done: it has the value, is gone, or the kernel has no such groups.
         The kernel lets all users together set ten values a second, and refuses more.
-        The leader's record comes before its session: until then the value would be its parent's.
+        A solver is recorded a moment before it begins its session. In that moment nothing is set:
+        the value would go to the wrapper's session.
 
     """
     number, start = group.split(":")[:2]

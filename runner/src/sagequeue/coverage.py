@@ -36,7 +36,7 @@ def look(
     """The coverage of a partition whose log was read up to `at`.
 
     `last_gidx` is the state file's number (None: none), `run` its execution if it is running.
-    `renamed` gives the sizes of the logs that have another name by now, by inode.
+    `renamed` gives the size in bytes of each log that was renamed, by inode.
     `reports` is whether the jobset's workload prints `DONE` lines: then nothing but these confirms
     a case. A helper that wrote the log may have been killed, and the workload have gone on to its
     end.
@@ -73,5 +73,5 @@ def _is_behind(
         status = None
     if status is not None and (status.st_ino == at.inode or status.st_size):
         return (status.st_ino, status.st_size) != (at.inode, at.byte)
-    # It was renamed, and there is none of its name yet, or an empty one.
+    # The log was renamed. There is no new one yet, or an empty one.
     return bool(at.inode) and renamed().get(at.inode, at.byte) != at.byte

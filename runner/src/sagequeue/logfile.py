@@ -79,18 +79,21 @@ def all_of(config: Config) -> list[Path]:
 
 
 def renamed(config: Config) -> Iterator[tuple[int, os.stat_result]]:
-    """The offset and the status of each log that has another name than its own, by rotation.
+    """The offset and the status of each log that rotation has renamed and not compressed.
 
-    Those that were compressed are left out. The directory is listed once, whatever the offset.
+    It lists the directory once for all offsets.
     """
     name = re.compile(rf"{re.escape(config.log_prefix)}_off([0-9]{{1,18}})(?![0-9])(.*)")
     with contextlib.suppress(OSError), os.scandir(config.log_dir) as entries:
         for entry in entries:
             match = name.fullmatch(entry.name)
-            if match is None or match[2] == ".log" or match[2].endswith(_COMPRESSED):
+            if match is None:
+                continue
+            offset, rest = match.groups()
+            if rest == ".log" or rest.endswith(_COMPRESSED):
                 continue
             with contextlib.suppress(FileNotFoundError):
-                yield int(match[1]), entry.stat(follow_symlinks=False)
+                yield int(offset), entry.stat(follow_symlinks=False)
 
 
 def copies(

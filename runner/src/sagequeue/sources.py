@@ -50,7 +50,7 @@ def inodes(
     last = [current, path if over else None]
     if at.inode:
         first = [at.inode]
-        if run is None and path is not None and _is_forerunner(config, offset, at, path):
+        if run is None and _was_renamed(config, offset, at):
             return first
         if run is not None and at.execution == run.word:
             last = last[1:]  # it was read to its end, and another file after it
@@ -62,16 +62,16 @@ def inodes(
     return [*dict.fromkeys(inode for inode in (*first, *last) if inode)]
 
 
-def _is_forerunner(config: Config, offset: int, at: Position, path: int) -> bool:
-    """Whether the file that was read last was renamed, and the new one has nothing in it yet.
+def _was_renamed(config: Config, offset: int, at: Position) -> bool:
+    """Whether the log that was read last was renamed, and the new one is empty.
 
-    What was left over from an execution writes on into the file that it has open.
+    A process that was left over has the old one open, and may write more into it.
     """
     try:
         status = os.stat(config.log_file(offset))
     except OSError:
         return False
-    if path == at.inode or status.st_size:
+    if status.st_ino == at.inode or status.st_size:
         return False
     return at.inode in map(logfile.inode_of, logfile.beside(config, offset))
 

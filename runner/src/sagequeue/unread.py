@@ -26,7 +26,7 @@ def logs(config: Config) -> Iterator[tuple[int, bool]]:
     # A copy of a log, or one that was renamed, has an old time, and is another file than was read.
     written = _times(config.log_dir, logs, changed=True)
     for offset, status in logfile.renamed(config):
-        # What writes there has opened it before it was renamed, and goes on.
+        # A process that opened it before it was renamed may still write there.
         changed = _time(status, changed=True)
         if changed >= read.get(offset, -1) and _is_read(config, offset, status.st_ino):
             written[offset] = max(changed, written.get(offset, -1))

@@ -168,7 +168,7 @@ cd "$directory" || lacks no_directory "cannot enter $directory"
 [ -r "$script" ] || lacks no_script "cannot read $script"
 # Shells and Python run an empty file and exit with 0. A full disk or a power cut leaves such files.
 [ -s "$script" ] || lacks no_script "$script is empty"
-# Shells pass over zeros, and `read` does.
+# A shell skips zero bytes, so that a file of zeros is an empty one for it. `read` skips them, too.
 { IFS= read -r line <"$script"; } 2>/dev/null || [ -n "$line" ] || lacks no_script "$script is all zeros"
 case $1 in */*) [ ! -e "$1" ] || [ -s "$1" ] || lacks no_program "$1 is empty" ;; esac
 for program in "$1" setsid sleep ${link:+ln rm} ${nice:+nice}; do
