@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from figures import as_json, read_tests, table, verdict
 from lanes import Lanes, Outcome
-from steps import SIZES, Step
+from steps import SIZES, Step, part
 
 # Machines have the same names in every clone.
 _LOCK = Path("/run/sagequeue-test.lock")
@@ -72,20 +72,24 @@ def with_directories(steps: Sequence[Step], directory: Path) -> list[Step]:
     return told
 
 
-def run(size: str, count: int) -> bool:
-    """Run that size, `count` steps at a time; True if every step passed."""
+def run(size: str, count: int, of: tuple[int, int] = (1, 1)) -> bool:
+    """Run that size, `count` steps at a time; True if every step passed.
+
+    `of` is the number of the part that is run, and that of all parts.
+    """
     if size != "unit":
         wait_for_other_clones()
     start = time.monotonic()
+    called = size if of == (1, 1) else f"{size} {of[0]}/{of[1]}"
     with TemporaryDirectory(prefix="sagequeue-test-") as name:
         directory = Path(name)
         report = Report(directory)
         lanes = Lanes(
             count, directory, report.began, lambda o: report.ended(o, lanes.output(o.step))
         )
-        steps = with_directories(SIZES[size](), directory)
+        steps = with_directories(part(SIZES[size](), *of), directory)
         for seed in {step.environment.get("SAGEQUEUE_SEED") for step in steps} - {None}:
-            print(f"To repeat it: SAGEQUEUE_SEED={seed} ./test {size}", flush=True)
+            print(f"To repeat it: SAGEQUEUE_SEED={seed} ./test {called}", flush=True)
         try:
             lanes.run(steps)
         finally:
@@ -94,7 +98,7 @@ def run(size: str, count: int) -> bool:
     seconds = time.monotonic() - start
     print(f"\n{table(lanes.outcomes, tests, seconds)}\n")
     if file := os.environ.get("SAGEQUEUE_TIMES"):
-        Path(file).write_text(as_json(size, count, lanes.outcomes, tests, seconds))
+        Path(file).write_text(as_json(called, count, lanes.outcomes, tests, seconds))
     passed = sum(outcome.passed for outcome in lanes.outcomes)
     print(f"steps: {passed} passed, {len(lanes.outcomes) - passed} failed", flush=True)
     return passed == len(steps)

@@ -142,4 +142,16 @@ def _all(scenarios: Sequence[Step], *more: Step) -> list[Step]:
     return [*TEXT, IMAGES, OTHERS, LOCAL, *large, *scenarios, *local]
 
 
+def part(steps: Sequence[Step], number: int, count: int) -> list[Step]:
+    """Of `count` parts, which together are all of the steps, that with this number, from 1.
+
+    It has every `count`-th step, and those that these start after.
+    """
+    names = {step.name for step in steps[number - 1 :: count]}
+    for step in reversed(steps):  # each stands behind the one that it starts after
+        if step.name in names and step.after is not None:
+            names.add(step.after)
+    return [step for step in steps if step.name in names]
+
+
 SIZES: dict[str, Callable[[], list[Step]]] = {"unit": unit, "whole": whole, "long": long}

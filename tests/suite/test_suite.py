@@ -14,7 +14,7 @@ import pytest
 import run
 from figures import as_json, read_tests, table
 from lanes import Lanes, Outcome
-from steps import JUPYTER, ROOT, SIZES, UPGRADE, Step
+from steps import JUPYTER, ROOT, SIZES, UPGRADE, Step, part
 
 TESTS = ROOT / "tests"
 
@@ -52,6 +52,27 @@ def test_every_test_file_is_in_one_step(size: str) -> None:
 def test_the_long_test_leaves_no_test_out() -> None:
     assert all(("-m" in step.command) == step.is_pytest for step in SIZES["whole"]())
     assert not any("-m" in step.command for step in SIZES["long"]())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_the_parts_leave_no_step_out(count: int) -> None:
+    steps = SIZES["long"]()
+    parts = [part(steps, number, count) for number in range(1, count + 1)]
+    assert {step.name for some in parts for step in some} == {step.name for step in steps}
+    for some in parts:
+        names = [step.name for step in some]
+        assert names == [step.name for step in steps if step.name in names]
+        assert {step.after for step in some} <= {None, *names}
+    again = Counter(step.name for some in parts for step in some)
+    assert {name for name, times in again.items() if times > 1} <= {step.after for step in steps}
+
+
+@pytest.mark.parametrize("asked", ["0/2", "3/2", "1", "1/0", "-1/2", "a/b", "1/2 "])
+def test_what_is_no_part_runs_nothing(asked: str) -> None:
+    command = [sys.executable, str(TESTS / "suite"), "long", asked]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "PART/PARTS" in done.stderr
 
 
 @pytest.mark.parametrize("size", ["whole", "long"])
