@@ -706,10 +706,12 @@ def test_a_solution_without_a_line_end_is_not_swallowed_by_the_line_behind_it(lo
 
 def test_the_jobsets_own_pattern_adds_solutions(spool: Spool) -> None:
     log = Log(spool)
-    log.config = replace(log.config, found_pattern="^witness ")
-    log.write("witness 1\nFOUND g=2\nno witness 3\n")
+    log.config = replace(log.config, found_pattern="^(witness|KEY_NOT_FOUND) ")
+    log.write("witness 1\nFOUND g=2\nno witness 3\nKEY_NOT_FOUND 4\nNOT_FOUND 5\n")
     log.read(over=True)
-    assert sorted(f["lines"] for f in findings.read(log.config)) == [["FOUND g=2"], ["witness 1"]]
+    assert sorted(f["lines"] for f in findings.read(log.config)) == [
+        ["FOUND g=2"], ["KEY_NOT_FOUND 4"], ["witness 1"]
+    ]  # fmt: skip
     os.close(log.out)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sagequeue import findings, ledger, solutions
+from sagequeue import findings, ledger, negation, solutions
 from sagequeue.config import Config
 from sagequeue.ledger import Line
 from sagequeue.position import Position
@@ -115,7 +115,7 @@ class Output:
             self.close()
         else:
             at.idle += 1
-            if solutions.looks_like_one(shown) and not shown.startswith("[worker "):
+            if negation.looks_like_one(shown) and not shown.startswith("[worker "):
                 self._near(shown)
 
     def _solution(self, shown: str) -> str | None:

@@ -14,6 +14,8 @@ from itertools import islice
 from types import FrameType
 from typing import Any
 
+from sagequeue import negation
+
 # ECMA-48: control sequences (colours among them), strings (titles, links), two-character escapes.
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_].{0,256}?(?:\x07|\x1b\\)|[ -/]*[0-~])"
@@ -26,7 +28,6 @@ _SOLUTION = re.compile(
 _KEYWORD = re.compile(r"(?<![^\W\d_])(?:SAT found for|FOUND(?=[\s:=])|Found:)")
 _DETAIL = re.compile(r"(?:Found|Verified)\s+(\S.*)", re.DOTALL)
 _DETAIL_WORD = re.compile(r"(?<![^\W_])(?:Found|Verified)\s")
-_NEGATED = re.compile(r"(?i)\b(?:not|no|nothing|never|none|without)[\s:=-]*$")
 # Characters before a keyword that are looked at: a line can have megabytes.
 _NEARBY = 80
 # Places of a keyword in a line that are looked at.
@@ -49,11 +50,6 @@ _DONE = re.compile(r"\[([^]]*)\] DONE .*?\bgidx=([0-9]{1,18})\b")
 _PAIR = re.compile(r"([^=:]+)[=:](.+)", re.DOTALL)
 _WORD = re.compile(r"\b([A-Za-z_]+)=(\S+)")
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
-# Lower case may be another program's last word, printed without a line end.
-_NEAR = re.compile(r"(?i)\b(?:found|solutions?)\b|(?-i:[a-z]FOUND)\b")
-_NOTHING = re.compile(
-    r"(?i)\b(?:not?|nothing|never|none|without|0|file|command|module|key|exception)\b"
-)
 
 # A line that has none of these bytes says nothing of all this; most lines have none. In UTF-16,
 # which programs of Windows write, the words have a zero byte before or after each letter.
@@ -112,8 +108,10 @@ def _plain(shown: bytes) -> str:
 def solution(shown: str) -> str | None:
     """The solution that the line prints, from its keyword on; None if it prints none."""
     for match in islice(_KEYWORD.finditer(shown), _MOST):
-        if _is_prefix(shown[: match.start()]) and _SOLUTION.fullmatch(shown, match.start()):
-            return shown[match.start() :]
+        before = shown[: match.start()]
+        said = _SOLUTION.fullmatch(shown, match.start()) if _is_prefix(before) else None
+        if said and not negation.counts_none(before, said[1]):
+            return said[0]
     return None
 
 
@@ -139,8 +137,7 @@ def is_row(last: str, shown: str) -> bool:
 
 def _is_prefix(before: str) -> bool:
     """Whether what stands before a keyword is what programs put before their messages."""
-    near = before[-_NEARBY:]
-    return bool(_DELIMITED.search(near)) and not _NEGATED.search(near)
+    return bool(_DELIMITED.search(before[-_NEARBY:])) and not negation.denies(before)
 
 
 def value(said: str) -> dict[str, Any]:
@@ -196,11 +193,6 @@ def done(shown: str) -> Case | None:
         seconds=float(seconds) if _SECONDS.fullmatch(seconds) else None,
         tally=words.get("tally"),
     )
-
-
-def looks_like_one(shown: str) -> bool:
-    """Whether a line that is no solution looks as if its author had meant one."""
-    return bool(_NEAR.search(shown)) and not _NOTHING.search(shown)
 
 
 class Marked:
