@@ -16,8 +16,9 @@ SENTENCES = {
     "no_directory": "the directory that it is to run in was not there",
     "no_script": "its script (SCRIPT) could not be read where it is to run; put it there, and "
     "workers go on by themselves",
-    "no_program": "a program that it needs was not found where it is to run: its interpreter "
-    "(SAGE_BIN), what that names in turn, or setsid; its log names it, see `sagequeue doctor`, too",
+    "no_program": "a program that it needs was not found where it is to run, or cannot be executed "
+    "there: its interpreter (SAGE_BIN), what that names in turn, or setsid; its log names it, see "
+    "`sagequeue doctor`, too",
     "no_search": "the search for processes of an earlier execution could not be done (it needs "
     "grep, /proc and one more process), or one of them could not be ended, so it was not started; "
     "its log says more",

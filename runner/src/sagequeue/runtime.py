@@ -29,7 +29,8 @@ from sagequeue.jobs import Job
 
 _SCRIPTS = resources.files("sagequeue") / "scripts"
 _SESSION = (_SCRIPTS / "session.sh").read_text(encoding="utf-8")
-WRAPPER = _SESSION + (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
+_PROGRAM = (_SCRIPTS / "program.sh").read_text(encoding="utf-8")
+WRAPPER = _SESSION + _PROGRAM + (_SCRIPTS / "wrapper.sh").read_text(encoding="utf-8")
 ENDER = _SESSION + (_SCRIPTS / "ender.sh").read_text(encoding="utf-8")
 # First in the PYTHONPATH of solvers, it makes their output line-buffered; see the file in it.
 _LINES = str(_SCRIPTS / "python")

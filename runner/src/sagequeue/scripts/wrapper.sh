@@ -100,52 +100,6 @@ escalate() {
     for pid in $pids; do [ "$pid" = "$child" ] || kill -s TERM "$pid" 2>/dev/null; done
 }
 
-# Whether the program cannot be executed, by what is wrong with it or with what its file names: the interpreter of a
-# script, the loader of a binary. `lacking` says what. The status is 127 or 126 then, which a workload may exit with, too.
-missing() {
-    lacking=$1 cr=$(printf '\r')
-    for _ in 1 2 3 4 5; do
-        program=$(command -v "$lacking") || program=''
-        case $program in '') case $lacking in */*) program=$lacking ;; esac ;; esac
-        if [ ! -e "$program" ]; then
-            case $lacking in *"$cr") lacking="${lacking%?} followed by a carriage return" ;; esac
-            lacking="there is no $lacking"
-            return 0
-        elif [ -d "$program" ] || [ ! -x "$program" ]; then
-            lacking="$program is not an executable file"
-            return 0
-        fi
-        line=''
-        { IFS= read -r line <"$program"; } 2>/dev/null
-        case $line in
-        '#!'*)
-            set -f
-            set -- ${line#??}
-            set +f
-            if [ "${1##*/}" = env ] && [ -e "$1" ]; then
-                shift
-                while case ${1-} in -* | *=*) ;; *) false ;; esac; do shift; done
-            fi
-            lacking=${1-}
-            [ -n "$lacking" ] || return 1
-            ;;
-        ?ELF*)
-            # What stands before the path need not end with a zero byte, and may have a slash.
-            lacking=$(head -c 4096 <"$program" | tr '\0' '\n' |
-                LC_ALL=C grep -o '/[[:alnum:]/._-]*/ld[[:alnum:]._-]*$' | head -n 1)
-            path=$lacking
-            while [ -n "$path" ] && [ ! -e "$path" ]; do
-                case ${path#/} in */*) path=/${path#/*/} ;; *) path='' ;; esac
-            done
-            [ -n "$lacking" ] && [ -z "$path" ] && lacking="there is no $lacking"
-            return
-            ;;
-        *) return 1 ;;
-        esac
-    done
-    return 1
-}
-
 child='' stopped='' seen='' told='' limit='' escalated='' over='' cut=''
 stop() {
     # What ends by itself was not stopped. There is a limit to its end, too.
@@ -172,7 +126,7 @@ cd "$directory" || lacks no_directory "cannot enter $directory"
 { IFS= read -r line <"$script"; } 2>/dev/null || [ -n "$line" ] || lacks no_script "$script is all zeros"
 case $1 in */*) [ ! -e "$1" ] || [ -s "$1" ] || lacks no_program "$1 is empty" ;; esac
 for program in "$1" setsid sleep ${link:+ln rm} ${nice:+nice}; do
-    command -v "$program" >/dev/null || lacks no_program "there is no $program"
+    command -v "$program" >/dev/null || { lacking=$program && unusable && lacks no_program "$lacking"; }
 done
 
 # We have the lock, so what is left of an earlier execution of this offset has lost it. A shell that cannot fork ends.
@@ -244,7 +198,7 @@ if [ -n "$link" ]; then
     kill -KILL "-$child" 2>/dev/null
     child='' told=''
     unless_stopped
-    case $status in 12[67]) ! missing "$1" || lacks no_program "cannot execute $1: $lacking" ;; esac
+    ! missing "$status" "$1" || lacks no_program "cannot execute $1: $lacking"
     [ "$status" -eq 0 ] || not_preparsed "$1 -preparse ended with exit status $status"
     [ -f "$link.py" ] || not_preparsed "$1 -preparse made no $link.py"
 fi
@@ -340,11 +294,8 @@ while [ -n "$pids" ]; do
     sleep 0.05
     remaining || break
 done
-case ${stopped:-$status} in 12[67])
-    ! missing "$1" || {
-        clean
-        lacks no_program "cannot execute $1: $lacking"
-    }
-    ;;
-esac
+[ -n "$stopped" ] || ! missing "$status" "$1" || {
+    clean
+    lacks no_program "cannot execute $1: $lacking"
+}
 report
