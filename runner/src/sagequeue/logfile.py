@@ -11,11 +11,14 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from sagequeue.config import Config
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
+# What rotation adds to a name: a number or a date, and a time, in digits. Then it may compress.
+_WHEN = r"(?:[.-][0-9][0-9._:TZ+-]*)?"
+_COMPRESSED = r"\.(?:gz|bz2|xz|zst|lz4|Z)"
 _START = re.compile(rb"\n?\[worker [0-9]+\] start offset=([0-9]{1,18})\s")
 # Bytes before a position by which a log is known again.
 KNOWN_BY = 64
@@ -45,7 +48,7 @@ def find(
     for instance: `is_it` tells of a descriptor whether it is the log's.
     """
     path = config.log_file(offset)
-    for candidate in itertools.chain((path,), _beside(path)):
+    for candidate in itertools.chain((path,), _beside(config, offset)):
         if (fd := _open(candidate, inode)) is not None:
             return fd
     return _held(config.log_dir, inode, is_it)
@@ -53,7 +56,7 @@ def find(
 
 def beside(config: Config, offset: int) -> list[Path]:
     """What log rotation may have made of the partition's log, the oldest first."""
-    found = [(_modified(path), path) for path in _beside(config.log_file(offset))]
+    found = [(_modified(path), path) for path in _beside(config, offset)]
     return [path for _, path in sorted(found)]
 
 
@@ -61,21 +64,14 @@ def all_of(config: Config) -> list[Path]:
     """The jobset's logs, with what the runner and log rotation made of them; nothing else.
 
     Rotation adds a number or a date, before the log's last suffix or behind it, and may compress:
-    `K.log.1`, `K.log.2.gz`, `K.log-20261130`, `K-20261130.log.xz`. What a person has put there
-    under another name (`K.log.bak`) is the person's.
+    `K.log.1`, `K.log.2.gz`, `K.log-20261130-093000`, `K-20261130.log.xz`. What a person has put
+    there under another name (`K.log.bak`) is the person's.
     """
-    when = r"(?:[.-][0-9][0-9._-]*)?"
-    compressed = "|".join(map(re.escape, _COMPRESSED))
-    ours = re.compile(
-        rf"{re.escape(config.log_prefix)}_off[0-9]{{1,18}}{when}\.log{when}(?:{compressed})?"
+    return sorted(
+        Path(name.entry.path)
+        for name in _names(config)
+        if name.is_ours and not name.entry.is_dir(follow_symlinks=False)
     )
-    with contextlib.suppress(FileNotFoundError), os.scandir(config.log_dir) as entries:
-        return sorted(
-            Path(entry.path)
-            for entry in entries
-            if ours.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False)
-        )
-    return []
 
 
 def renamed(config: Config) -> Iterator[tuple[int, os.stat_result]]:
@@ -83,17 +79,11 @@ def renamed(config: Config) -> Iterator[tuple[int, os.stat_result]]:
 
     It lists the directory once for all offsets.
     """
-    name = re.compile(rf"{re.escape(config.log_prefix)}_off([0-9]{{1,18}})(?![0-9])(.*)")
-    with contextlib.suppress(OSError), os.scandir(config.log_dir) as entries:
-        for entry in entries:
-            match = name.fullmatch(entry.name)
-            if match is None:
-                continue
-            offset, rest = match.groups()
-            if rest == ".log" or rest.endswith(_COMPRESSED):
-                continue
-            with contextlib.suppress(FileNotFoundError):
-                yield int(offset), entry.stat(follow_symlinks=False)
+    with contextlib.suppress(OSError):
+        for name in _names(config):
+            if name.is_renamed:
+                with contextlib.suppress(FileNotFoundError):
+                    yield name.offset, name.entry.stat(follow_symlinks=False)
 
 
 def copies(
@@ -156,18 +146,42 @@ def before(fd: int, at: int) -> str:
     return f"{os.pread(fd, at - begin, begin).hex()} {os.pread(fd, min(at, KNOWN_BY), 0).hex()}"
 
 
-def _beside(path: Path) -> Iterator[Path]:
-    """Files with the log's name and more behind it or its stem: `K.log.1`, `K.log-7`, `K-7.log`.
+class _Name(NamedTuple):
+    """A file whose name begins as a partition's log's.
 
-    Not another offset's log, and nothing that was compressed.
+    `is_ours` is whether the rest of it is the runner's or log rotation's, and `is_renamed` whether
+    the file may be a log that was renamed, by a person (`K.log.old`) or by rotation, and not
+    compressed: a log is known by its inode then.
     """
-    name = re.compile(rf"{re.escape(path.stem)}(?![0-9]).*")
-    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+
+    offset: int
+    entry: os.DirEntry[str]
+    is_ours: bool
+    is_renamed: bool
+
+
+def _names(config: Config, offset: int | None = None) -> Iterator[_Name]:
+    """The jobset's logs, or one partition's, with all that their names may have become."""
+    begin = f"{config.log_prefix}_off{'' if offset is None else offset}"
+    name = re.compile(
+        rf"{re.escape(config.log_prefix)}_off([0-9]{{1,18}})(?![0-9])"
+        rf"(?:({_WHEN}\.log{_WHEN})|.*?)({_COMPRESSED})?"
+    )
+    with contextlib.suppress(FileNotFoundError), os.scandir(config.log_dir) as entries:
         for entry in entries:
-            if entry.name == path.name or entry.name.endswith(_COMPRESSED):
+            match = name.fullmatch(entry.name) if entry.name.startswith(begin) else None
+            if match is None or offset not in (None, int(match[1])):
                 continue
-            if name.fullmatch(entry.name):
-                yield Path(entry.path)
+            own = match[2] == ".log" and not match[3]
+            yield _Name(int(match[1]), entry, match[2] is not None, not own and not match[3])
+
+
+def _beside(config: Config, offset: int) -> Iterator[Path]:
+    """Files that the partition's log may have become: `K.log.1`, `K.log-7`, `K-7.log`."""
+    with contextlib.suppress(OSError):
+        for name in _names(config, offset):
+            if name.is_renamed:
+                yield Path(name.entry.path)
 
 
 def _modified(path: Path) -> float:
