@@ -202,7 +202,10 @@ def test_petersen_has_no_ordering_of_boundary_rank_3(rank: Workload, backend: st
     gidx: list[int] = []
     for offset in range(4):
         partition = ("--stride", 4, "--offset", offset)
-        result = rank.run(*PETERSEN_3, *partition, "--sat_backend", backend)
+        chosen = ("--sat_backend", backend, "--progress_every", offset + 1)
+        result = rank.run(*PETERSEN_3, *partition, *chosen)
+        starts = [int(gidx) for gidx in re.findall(r"\] START gidx=(\d+) ", result.stdout)]
+        assert starts == list(range(offset, 84, 4 * (offset + 1)))
         assert (result.returncode, result.stderr) == (0, "")
         assert f"COMPLETE off={offset} stride=4 cases=21" in result.stdout
         assert "sat=True" not in result.stdout

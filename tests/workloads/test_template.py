@@ -29,9 +29,13 @@ def test_the_log_lines_are_those_that_progress_reads(template: Workload) -> None
     assert len(lines) == 5
 
 
-def test_progress_every_thins_the_lines_and_not_the_cases(template: Workload) -> None:
+def test_progress_every_thins_the_starts_and_each_case_has_its_done_line(
+    template: Workload,
+) -> None:
+    """A case without one would count as unconfirmed."""
     result = template.run(*QUICK, "--offset", 0, "--progress_every", 3)
-    assert done_cases(result.stdout) == [0, 12, 24, 36]
+    assert re.findall(r"START gidx=(\d+)", result.stdout) == ["0", "12", "24", "36"]
+    assert done_cases(result.stdout) == list(range(0, 40, 4))
     assert (template.directory / "state_template_stride4_off0.txt").read_text() == "36\n"
 
 

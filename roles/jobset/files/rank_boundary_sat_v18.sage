@@ -1107,8 +1107,7 @@ def scan(args, question, cases):
             return 0
         local = (gidx - args.offset) // stride
         where = f"gidx={gidx} local={local} off={args.offset} stride={stride}"
-        shown = local % args.progress_every == 0
-        if shown:
+        if local % args.progress_every == 0:
             log(f"START {where}")
         began = time.monotonic()
         with heartbeat(args.heartbeat, where):
@@ -1122,8 +1121,7 @@ def scan(args, question, cases):
                 return EXIT_UNVERIFIED
             place = f"gidx={gidx} off={args.offset} stride={stride}"
             report_solution(args, question, place, *witness)
-        if args.distribution or shown or witness:
-            log(f"DONE  {where} {note} dt={time.monotonic() - began:.3f}s")
+        log(f"DONE  {where} {note} dt={time.monotonic() - began:.3f}s")
         if args.distribution or args.scan:  # the state file counts no case that the log may lose
             secure_output()
         if args.scan:
@@ -1256,7 +1254,7 @@ def parser():
     add("--state_file", metavar="PATH", help=default_state)
     gate = "end before the next case if this file exists; written when a solution is found"
     add("--stop_file", metavar="PATH", help=gate)
-    add("--progress_every", type=int, default="1", metavar="M", help="log every M-th case")
+    add("--progress_every", type=int, default="1", metavar="M", help="log the start of every M-th case")
     beat = f"sign of life during a case; with CaDiCaL after rounds of {CONFLICTS} conflicts only"
     add("--heartbeat", type=float, default="0", metavar="SECS", help=beat)
     add("--want_solution", action="store_true", help="print the kernel basis or the vectors too")

@@ -13,7 +13,8 @@ your cases.  The rest is what the queue relies on, and can stay as it is:
 - the stop file is looked at between cases, never during one;
 - the DONE line, and all that was printed before it, is on the disk before the state file counts
   the case: a solver may be killed between any two lines, and a solution must not be lost;
-- START and DONE lines tell `sagequeue progress` how far the partition is;
+- START and DONE lines tell `sagequeue progress` how far the partition is, and a case without a DONE
+  line counts as unconfirmed, so each case has one;
 - exit code 0 means complete, or stopped by the stop file; 2 means it was called wrongly.
 
 It runs under `python template.sage` and `sage template.sage` alike.  Sage turns the literal 3
@@ -110,7 +111,7 @@ def arguments():
     add("--resume", action="store_true", help="go on after the state file's case")
     add("--state_file", metavar="PATH", help="default: state_<P>_stride<S>_off<K>.txt here")
     add("--stop_file", metavar="PATH", help="end before the next case if this file exists")
-    add("--progress_every", type=int, default="1", metavar="M", help="log every M-th case")
+    add("--progress_every", type=int, default="1", metavar="M", help="log the start of every M-th case")
     args = parser.parse_args()
     for name, least in (("total_cases", 0), ("stride", 1), ("progress_every", 1)):
         if getattr(args, name) < least:
@@ -144,13 +145,11 @@ def main():
             log(f"STOP  stop file present: {args.stop_file}; last gidx done={done}")
             return 0
         where = f"gidx={gidx} local={local} off={args.offset} stride={args.stride}"
-        shown = local % args.progress_every == 0
-        if shown:
+        if local % args.progress_every == 0:
             log(f"START {where}")
         began = time.monotonic()
         found = solve(gidx, args)
-        if shown or found:
-            log(f"DONE  {where} sat={bool(found)} dt={time.monotonic() - began:.3f}s")
+        log(f"DONE  {where} sat={bool(found)} dt={time.monotonic() - began:.3f}s")
         secure_output()  # before the case counts: neither a kill nor a power cut takes a line back
         write_state(state_file, gidx)
         last = gidx
