@@ -53,6 +53,16 @@ def test_every_role_has_a_scenario(role: str) -> None:
     assert (ROOT / "molecule" / role / "verify.yml").is_file()
 
 
+def test_every_play_is_of_this_machine_whatever_inventory_and_configuration_say() -> None:
+    # Those that do anything: refused.yml ends at its first task, which needs neither.
+    files = sorted(set((ROOT / "playbooks").glob("*.yml")) - {ROOT / "playbooks" / "refused.yml"})
+    assert len(files) >= 4
+    for path in files:
+        (play,) = yaml.safe_load(path.read_text())
+        wanted = {"hosts": "localhost", "connection": "local", "become": False}
+        assert wanted.items() <= play.items(), path.name
+
+
 def test_every_operation_is_measured() -> None:
     told = yaml.safe_load((ROOT / "playbooks" / "vars" / "operations.yml").read_text())
     bench = runpy.run_path(str(ROOT / "bench" / "ops.py"))

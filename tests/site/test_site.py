@@ -401,19 +401,27 @@ def test_check_mode_on_a_bare_machine_shows_what_would_be_and_writes_nothing(bar
     assert_nothing_written(bare)
 
 
+def foreign(directory: Path) -> dict[str, str]:
+    """The environment of a user whose Ansible is set up for other projects."""
+    # The second has no connection of its own, so it would be ssh's.
+    (directory / "hosts").write_text("a.example\nlocalhost\n")
+    config = directory / "ansible.cfg"
+    # Somebody else: root becomes root without a word.
+    config.write_text(
+        "[defaults]\nroles_path=/nowhere\n[privilege_escalation]\nbecome=true\nbecome_user=nobody\n"
+    )
+    return {
+        "ANSIBLE_CONFIG": str(config), "ANSIBLE_INVENTORY": str(directory / "hosts"),
+        "ANSIBLE_ROLES_PATH": "/nowhere",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("place", ["writable", *long("root", "configured")])
 def test_a_play_finds_all_that_it_needs_whatever_the_configuration_is(
     bare: Site, tmp_path: Path, place: str
 ) -> None:
     """By what --check says of a machine that is not set up, which is of every role."""
-    # The second has no connection of its own, so it would be ssh's.
-    (tmp_path / "hosts").write_text("a.example\nlocalhost\n")
-    config = tmp_path / "ansible.cfg"
-    config.write_text("[defaults]\nroles_path=/nowhere\n[privilege_escalation]\nbecome=true\n")
-    elsewhere = {
-        "ANSIBLE_CONFIG": str(config), "ANSIBLE_INVENTORY": str(tmp_path / "hosts"),
-        "ANSIBLE_ROLES_PATH": "/nowhere",
-    }  # fmt: skip
+    elsewhere = foreign(tmp_path)
     if place == "writable":
         # As on a Windows drive. Ansible does not read the configuration of such a directory.
         bare.project.chmod(0o777)
@@ -427,6 +435,20 @@ def test_a_play_finds_all_that_it_needs_whatever_the_configuration_is(
     assert result.returncode == 0, result.stdout + result.stderr
     assert "in embedded mode, because" in result.stdout
     assert_nothing_written(bare)
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_an_operation_finds_all_that_it_needs_from_any_directory(
+    bare: Site, tmp_path: Path, configured: bool
+) -> None:
+    """By what the command says of a jobset that is not set up."""
+    result = bare.run(
+        *("ansible-playbook", str(bare.project / "ops.yml"), "-t", "print_config"),
+        *("-e", "jobset=quick"),
+        cwd=Path("/"), **(foreign(tmp_path) if configured else {}),
+    )  # fmt: skip
+    said = " ".join((result.stdout + result.stderr).split())
+    assert f"no jobset named quick: {bare.home}/.config/sagequeue/quick.env does not" in said
 
 
 def assert_nothing_written(site: Site) -> None:
