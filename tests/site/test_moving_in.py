@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from project import CopyProject, long
-from test_site import QUICK, Site, changed, template
+from test_site import QUICK, Site, changed, changes, template
 
 # offset: directory, job file, state file; 12 cases in 3 partitions
 LEFT = {
@@ -108,7 +108,8 @@ def test_it_is_refused_while_its_worker_lives_and_taken_over_afterwards(moving: 
 
 def test_check_mode_shows_it_and_leaves_it_as_it_is(moving: Moving) -> None:
     before = moving.tree()
-    moving.play("-e", "jobset=quick", *moving.here, "--check", "--diff")
+    said = moving.play("-e", "jobset=quick", *moving.here, "--check", "--diff")
+    assert "jobset : env_file | Take over the shell project's settings" in changes(said)
     assert moving.tree() == before
 
 
