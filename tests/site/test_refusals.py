@@ -205,8 +205,9 @@ def linkless(clone: Clone) -> Iterator[Clone]:
         link.symlink_to(f"../{name}")
 
 
-def test_a_clone_without_links_is_refused(linkless: Clone) -> None:
-    said = linkless.sentences(*SITE)
+def test_a_clone_without_links_is_refused(linkless: Clone, tmp_path: Path) -> None:
+    """From another directory, where the roles are not found by the clone's configuration."""
+    said = linkless.sentences(str(linkless.project / "site.yml"), *SITE[1:], cwd=tmp_path)
     assert "playbooks/roles is not a link to ../roles." in said
     assert "Clone it anew with the git of this system" in said
 
