@@ -238,6 +238,8 @@ def test_operations_that_use_the_files_refuse_mistakes_and_others_warn_of_them(
     assert "Refuse mistakes" in said.partition(mistake)[0]
     assert "Warning: group_vars/all/my.yml, line 2: scirpt" in said
     owner.file.write_text("my_jobsets:\n  other: {scirpt: x}\n")
+    said = owner.ops("-t", "setup", "-e", "jobset=quick")
+    assert "Warning: group_vars/all/my.yml, line 2: scirpt" in said, "and another goes on"
     said = owner.ops_refused("-t", "setup", "-e", "jobset=other")
     assert "line 2: scirpt is no key" in said.partition("Refuse mistakes")[2]
     owner.file.write_text("\n\nsagequeue_memroy: 4G\n")
