@@ -77,7 +77,7 @@ def test_every_operation_is_a_tag_and_every_tag_an_operation() -> None:
         (["-t", "start,stop"], "make no sense: start and stop."),
         (["-t", "request_stop", "-e", "jobset=no"], "There is no jobset named 'no'. group_vars"),
         (["-t", "enqueue_one", "-e", "offset=3"], "offset 3 is not from 0 to 2"),
-        (["-t", "requeue_running", "-e", "offset=1"], "offset does not restrict requeue_running"),
+        (["-t", "requeue_running", "-e", "offset=1"], "and does nothing for requeue_running"),
         (["-t", "purge_queue"], "-e confirm=endless"),
         (["-t", "purge_queue", "-e", "confirm=endless"], "sagequeue request-stop"),
         (["-t", "teardown", "-e", "remove=all"], "There is no all to remove"),

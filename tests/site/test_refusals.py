@@ -1,6 +1,7 @@
 """What `ansible-playbook` refuses before the first task, with the remedy."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,11 +102,14 @@ def test_every_documented_variable_may_be_given_and_so_may_others(clone: Clone) 
     given = {
         name: spec.get("choices", [value.get(spec.get("type"), "x")])[0]
         for name, spec in specs.items()
-        if name not in ("jobset_name", "sagequeue_units_jobset")
+        if name not in ("jobset_name", "sagequeue_units_jobset") and "of" not in spec
     }
     given |= {"sagequeue_mode": "embedded", "sagequeue_sage_flavour": "official"}
     given |= {"sagequeue_jupyter_port": 1, "sagequeue_recover_every": 1, "sagequeue_wslconfig": ""}
-    given |= {"sagequeue_session": {}, "ansible_python_interpreter": sys.executable}
+    given |= {
+        "sagequeue_session": {"A": "{{ my_own }}"},
+        "ansible_python_interpreter": sys.executable,
+    }
     # It begins, and is refused by a task.
     said = clone.refused(*extra(**given, ansible_verbosity=0, unrelated=1, my_own="x"))
     assert "no jobset named 'x'" in said
@@ -126,12 +130,76 @@ def test_every_documented_variable_may_be_given_and_so_may_others(clone: Clone) 
         ([*STATUS, "-i", "localhost,", "-e", "ansible_host=a"], "localhost is a, by ssh, but"),
         ([*STATUS, "-e", "ansible_connection=ssh"], "localhost is localhost, by ssh, but these"),
         ([*STATUS, "-e", "ansible_become=true"], "ansible_become would make everything root's."),
+        (
+            [*STATUS, "-e", "ansible_host=a"],
+            "ansible_host is a, but these plays set up the machine",
+        ),
+        ([*STATUS, "-e", "ansible_user=a"], "ansible_user is a, but these plays set up the user"),
+        ([*STATUS, "-u", "a"], "-u a does not make these plays another user's"),
+        ([*STATUS, "-c", "podman"], "-c podman: these plays set up the machine"),
+        ([*STATUS, "-e", "graph=rook"], "There is no variable graph, and nothing reads it."),
+        ([*SITE, "-e", "how=stop"], "how is of rebuild_image and teardown, and does nothing for"),
+        (["ops.yml", "-t", "stop,logs", "-e", "force=yes"], "does nothing for logs, stop."),
+        (["playbooks/teardown.yml", "-e", "cached=true"], "and does nothing for teardown."),
     ],
 )
 def test_a_command_line_by_which_something_else_is_meant_is_refused(
     clone: Clone, arguments: list[str], words: str
 ) -> None:
     assert words in clone.sentences(*arguments)
+
+
+@pytest.mark.parametrize("environ", [{}, {"ANSIBLE_INVENTORY": ""}])
+def test_an_empty_inventory_runs_no_program_of_the_directory(
+    clone: Clone, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    program = clone.project / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    try:
+        said = clone.sentences(*STATUS, *([] if environ else ["-i", ""]), **environ)
+    finally:
+        program.unlink()
+    assert "is no inventory; an empty name means the directory at hand. Leave -i out" in said
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_cannot_be_checked_is_refused(clone: Clone) -> None:
+    options = clone.project / "playbooks" / "vars" / "options.yml"
+    before = options.read_text()
+    options.write_text("[")
+    try:
+        said = clone.sentences(*SITE)
+    finally:
+        options.write_text(before)
+    assert "The call could not be checked, so nothing was done:" in said
+
+
+def test_the_files_of_an_editor_keep_nothing_from_being_checked(clone: Clone) -> None:
+    """Emacs has a link that leads nowhere beside a file that is being edited."""
+    lock = clone.project / "group_vars" / "all" / ".#my.yml"
+    lock.symlink_to("somebody@example.1234")
+    try:
+        said = clone.sentences(*STATUS, "-e", "joobset=quick", ANSIBLE_CALLBACK_PLUGINS="/nowhere")
+    finally:
+        lock.unlink()
+    assert said.endswith("There is no variable joobset. Is jobset meant? -e jobset=…")
+
+
+@pytest.mark.parametrize("template", ["{{ '' }}", "{{ nowhere }}"])
+def test_a_template_that_leads_to_no_name_is_not_the_active_jobset(
+    clone: Clone, template: str
+) -> None:
+    active = clone.home / ".config" / "sagequeue" / "sagequeue.env"
+    active.parent.mkdir(parents=True)
+    active.write_text("JOBSET=quick\n")
+    try:
+        result = clone.run("ansible-playbook", *STATUS, "-e", f"jobset={template}")
+    finally:
+        shutil.rmtree(clone.home / ".config")
+    assert result.returncode == 2
+    said = " ".join((result.stdout + result.stderr).split())
+    assert "is empty." in said or "'nowhere' is undefined" in said
 
 
 def test_the_users_own_inventory_may_not_make_localhost_another_machine(
