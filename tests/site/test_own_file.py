@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,14 +127,17 @@ def test_a_clone_that_cannot_be_written_in_works_without_it(owner: Owner) -> Non
         ("\na: {{ b }}\n", ", line 2: a mapping stands where a name belongs. Put a value that"),
         (Path("/nowhere/my.yml"), ", a link to /nowhere/my.yml, cannot be read: No such file"),
         (None, " cannot be read: Is a directory. Correct that, or move it away."),
+        (os.mkfifo, " is no regular file. Put one in its place."),
     ],
 )
 def test_what_ansible_cannot_read_is_named_with_its_place(
-    owner: Owner, text: "str | bytes | Path | None", words: str
+    owner: Owner, text: "str | bytes | Path | Callable[[Path], None] | None", words: str
 ) -> None:
     owner.file.unlink()
     if text is None:
         owner.file.mkdir()
+    elif callable(text):
+        text(owner.file)
     elif isinstance(text, Path):
         owner.file.symlink_to(text)
     else:
@@ -175,6 +179,8 @@ my_jobsets:
     log_limit: 1
     log_limit: 2
     colour: red
+SAGEQUEUE_VAR_DIR: /v
+jobset: mine
 """
 REFUSED = """\
 my.yml, line 5: there is no setting sagequeue_memroy; sagequeue_memory is probably meant.
@@ -196,6 +202,8 @@ my.yml, line 2: scirpt is no key of a record; script is probably meant.
 my.yml, line 27: Workers is no key of a record; workers is probably meant.
 my.yml, line 29: log_limit stands in line 28 already, and YAML would keep the last only.
 my.yml, line 30: colour is no key of a record; script, needs_sage, stride, workers, total_cases,
+my.yml, line 31: there is no setting SAGEQUEUE_VAR_DIR; sagequeue_var_dir is probably meant.
+my.yml, line 32: jobset is given with each call: -e jobset=…. Here it would be for all. Take it out.
 jobsets.yml, line 3: YAML reads the name off as true or false.
 jobsets.yml, line 5: quick stands in line 2 already, and YAML would keep the last only.
 """
@@ -244,6 +252,31 @@ def test_operations_that_use_the_files_refuse_mistakes_and_others_warn_of_them(
     assert "line 2: scirpt is no key" in said.partition("Refuse mistakes")[2]
     owner.file.write_text("\n\nsagequeue_memroy: 4G\n")
     assert f"Warning: {mistake}" in owner.ops("-t", "progress", "-e", "jobset=quick")
+
+
+def test_other_files_that_ansible_reads_are_checked_and_may_not_say_the_same(owner: Owner) -> None:
+    """A copy would hold in place of the file, or would not: Ansible goes by the names' order."""
+    directory = owner.file.parent
+    owner.file.write_text("sagequeue_memory: 4G\nmy_jobsets: {}\n")
+    copies = {
+        "my_old.yml": "# old\nsagequeue_memory: 8G\n", "my.yaml": "my_jobsets: {}\n",
+        "more/settings": "sagequeue_memroy: 4G\n",
+    }  # fmt: skip
+    ignored = ["my.yml~", ".my.yml.swp", "#my.yml#", "my.yml.bak", "my.yml.orig"]
+    (directory / "more").mkdir()
+    try:
+        for name, text in (copies | dict.fromkeys(ignored, "sagequeue_memory: 9G\n")).items():
+            (directory / name).write_text(text)
+        said = owner.refused("-e", "jobset=quick")
+    finally:
+        for name in (*copies, *ignored):
+            (directory / name).unlink()
+        (directory / "more").rmdir()
+    place = "group_vars/all/my"
+    assert f"{place}_old.yml, line 2: sagequeue_memory stands in {place}.yml, line 1, too" in said
+    assert f"{place}.yaml, line 1: my_jobsets stands in {place}.yml, line 2, too" in said
+    assert "group_vars/all/more/settings, line 1: there is no setting sagequeue_memroy" in said
+    assert not [name for name in ignored if name in said]
 
 
 @pytest.mark.parametrize(
