@@ -122,8 +122,8 @@ def entries(node: Node | None) -> dict[str, tuple[ScalarNode, Node]]:
     return {key.value: (key, value) for key, value in pairs if key.tag != MERGE}
 
 
-def merged(node: Node, seen: set[int]) -> Iterator[ScalarNode]:
-    """A record's keys, those that it takes over by `<<` among them."""
+def merged(node: Node, seen: set[int]) -> Iterator[tuple[ScalarNode, Node]]:
+    """A record's keys with their values, those that it takes over by `<<` among them."""
     if id(node) in seen or isinstance(node, ScalarNode):
         return
     seen.add(id(node))
@@ -133,4 +133,4 @@ def merged(node: Node, seen: set[int]) -> Iterator[ScalarNode]:
         elif part[0].tag == MERGE:
             yield from merged(part[1], seen)
         else:
-            yield part[0]
+            yield part[0], part[1]

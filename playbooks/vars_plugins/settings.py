@@ -21,27 +21,13 @@ from yaml import MappingNode, Node, ScalarNode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from refusals import CLONE, PLAYBOOKS
-from refusals.nodes import (
-    LOADER,
-    MERGE,
-    NULL,
-    PLACE,
-    at,
-    entries,
-    form,
-    kind,
-    mappings,
-    merged,
-    tree,
-)
+from refusals.nodes import LOADER, MERGE, NULL, PLACE, at, entries, kind, mappings, tree
+from refusals.records import SHIPPED, Mistake, record_keys, records, wrong
 
-# In the order in which Ansible reads them: what a later one says holds.
-SHIPPED, MACHINE, OWN = ("jobsets.yml", "main.yml", "my.yml")
+# Ansible reads SHIPPED first. What a later file says holds.
+MACHINE, OWN = "main.yml", "my.yml"
 # What the files call their jobsets: the shipped one, and the user's.
 JOBSETS, MINE = "jobsets", "my_jobsets"
-
-# text: what is wrong, and where; jobset: the one whose record it is in, or "" if it is in none
-Mistake = dict[str, str]
 
 
 class VarsModule(BaseVarsPlugin):  # type: ignore[misc]
@@ -96,11 +82,6 @@ def jobsets(top: MappingNode | None, name: str) -> Node | None:
     return entries(top).get(name, (None, None))[1]
 
 
-def wrong(file: str, node: Node, text: str, jobset: str = "") -> Mistake:
-    """A mistake at a node."""
-    return {"text": f"{at(file, node)}: {text}", "jobset": jobset}
-
-
 def doubles(file: str, top: MappingNode | None) -> Iterator[Mistake]:
     """Keys that one mapping has twice."""
     for mapping in mappings(top):
@@ -109,33 +90,6 @@ def doubles(file: str, top: MappingNode | None) -> Iterator[Mistake]:
             if (before := first.setdefault((key.tag, key.value), key)) is not key:
                 there = f"{key.value} stands in line {before.start_mark.line + 1} already, and YAML"
                 yield wrong(file, key, f"{there} would keep the last only. Keep one of them.")
-
-
-def records(file: str, name_of_all: str, node: Node | None) -> Iterator[Mistake]:
-    """Names and records that are none, and keys that no record has."""
-    if node and node.tag != NULL and not isinstance(node, MappingNode):
-        said = f"{name_of_all} is {form(node)}. It must be names, each with its record below it,"
-        yield wrong(file, node, f"{said} as in {PLACE}/{SHIPPED}; no `-` before the name.")
-    for name, (key, record) in entries(node).items():
-        if kind(key):
-            said = f"YAML reads the name {name} as {kind(key)}. Give the jobset another one, of"
-            yield wrong(file, key, f'{said} a-z, 0-9 and _, or put it in quotes: "{name}":')
-        if not isinstance(record, MappingNode):
-            said = f"{name} has no record. Its lines (script, stride, state_file …) belong below"
-            yield wrong(file, key, f"{said} the name, indented further.", name)
-        for part in merged(record, set()):
-            if part.value not in record_keys():
-                near = get_close_matches(part.value.lower(), record_keys(), 1)
-                hint = f"{near[0]} is probably meant" if near else f"{', '.join(record_keys())} are"
-                yield wrong(file, part, f"{part.value} is no key of a record; {hint}.", name)
-
-
-@cache
-def record_keys() -> list[str]:
-    """What a jobset's record may hold, as the role says."""
-    text = (CLONE / "roles/jobset/meta/argument_specs.yml").read_text()
-    specs = yaml.load(text, Loader=LOADER)["argument_specs"]  # noqa: S506  a SafeLoader
-    return list(specs["preflight"]["options"]["jobset_record"]["options"])
 
 
 @cache

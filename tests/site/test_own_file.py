@@ -254,6 +254,65 @@ def test_operations_that_use_the_files_refuse_mistakes_and_others_warn_of_them(
     assert f"Warning: {mistake}" in owner.ops("-t", "progress", "-e", "jobset=quick")
 
 
+VALUES = """\
+my_jobsets:
+  mine:
+    script:
+    stride: 0
+    workers: two
+    state_file: 3
+    total_cases: -5
+    log_limit: 1.5
+    nice: 20
+    stop_grace: soon
+    sleep_empty: []
+    args: [a]
+    needs_sage: perhaps
+    max_failed_retries: "3"
+    found_pattern: "{{ pattern }}"
+    log_prefix: 2024
+"""
+UNFIT = """\
+my.yml, line 3: script is empty. It is a text.
+my.yml, line 4: stride is `0`. It is a whole number from 1 to 1000000.
+my.yml, line 5: workers is `two`. It is a whole number, 1 or more.
+my.yml, line 6: state_file is `3`. It is a text.
+my.yml, line 7: total_cases is `-5`. It is a whole number, 0 or more.
+my.yml, line 8: log_limit is `1.5`. It is a whole number, 0 or more.
+my.yml, line 9: nice is `20`. It is a whole number from 0 to 19.
+my.yml, line 10: stop_grace is `soon`. It is a number, 0 or more.
+my.yml, line 11: sleep_empty is a list. It is a number, 0 or more.
+my.yml, line 12: args is a list. It is a text.
+my.yml, line 13: needs_sage is `perhaps`. It is true or false.
+"""
+
+
+def test_a_value_of_another_kind_is_named_with_its_place(owner: Owner) -> None:
+    owner.file.write_text(VALUES)
+    said = owner.refused("-e", "jobset=mine")
+    assert [words for words in told(UNFIT) if words not in said] == []
+    for line in range(14, 17):
+        assert f"line {line}:" not in said
+
+
+def test_a_setting_that_cannot_be_is_refused_wherever_it_stands(owner: Owner) -> None:
+    owner.file.write_text(
+        "sagequeue_memory: 4 GB\nsagequeue_var_dir: ~/v\nsagequeue_recover_every: 0\n"
+        "sagequeue_mode: systm\nsagequeue_sage_flavour: sage\nsagequeue_jupyter_port: 65536\n"
+    )
+    said = owner.refused("-e", "jobset=quick")
+    for words in (
+        "sagequeue_memory is 4 GB. It is a number with K, M, G, T or %, without a blank: 12G",
+        f"sagequeue_var_dir is ~/v. Write the whole path, from / on: {owner.home}/v.",
+        "sagequeue_recover_every is 0. It is a number of seconds, from 1 to 86400.",
+        "sagequeue_mode is systm. It is auto, systemd or embedded.",
+        "sagequeue_sage_flavour is sage. It is passagemath or official.",
+        "sagequeue_jupyter_port is 65536. It is a number from 1 to 65535;",
+    ):
+        assert words in said
+    owner.ops("-t", "progress", "-e", "jobset=quick")
+
+
 def test_other_files_that_ansible_reads_are_checked_and_may_not_say_the_same(owner: Owner) -> None:
     """A copy would hold in place of the file, or would not: Ansible goes by the names' order."""
     directory = owner.file.parent

@@ -1,6 +1,7 @@
 """What `ansible-playbook` refuses before the first task, with the remedy."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -104,7 +105,12 @@ def test_every_documented_variable_may_be_given_and_so_may_others(clone: Clone) 
         for name, spec in specs.items()
         if name not in ("jobset_name", "sagequeue_units_jobset") and "of" not in spec
     }
-    given |= {"sagequeue_mode": "embedded", "sagequeue_sage_flavour": "official"}
+    given |= {name: "/x" for name in given if re.fullmatch("sagequeue_.*_dir", name)}
+    given |= {
+        "sagequeue_mode": "embedded",
+        "sagequeue_memory": "1G",
+        "sagequeue_sage_flavour": "official",
+    }
     given |= {"sagequeue_jupyter_port": 1, "sagequeue_recover_every": 1, "sagequeue_wslconfig": ""}
     given |= {
         "sagequeue_session": {"A": "{{ my_own }}"},
