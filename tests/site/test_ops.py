@@ -228,6 +228,12 @@ def test_units_are_removed_when_nothing_runs_and_enable_brings_everything_back(
     assert "ansible-playbook ops.yml -t uninstall_units" in said
     assert len(operator.solvers("endless")) == 2
 
+    disabled = ("-t", "disable,uninstall_units", "--check")
+    announced = operator.ops(*disabled)
+    assert "are removed" not in announced
+    assert re.search(r"uninstall \| Remove its settings\] \*+ changed: ", announced)
+    assert len(operator.solvers("endless")) == 2
+
     operator.supervisorctl("stop", "all")
     operator.ops("-t", "uninstall_units")
     left = {path.name for path in (operator.home / ".config" / "sagequeue").iterdir()}
