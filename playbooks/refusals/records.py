@@ -78,7 +78,9 @@ def unfit(node: Node, key: str, spec: dict[str, Any]) -> str:
     if wanted == "bool":
         return "" if text.lower() in YES + NO else "true or false"
     least, most = LIMITS.get(key, (0, None))
-    number = text.strip() if WHOLE.fullmatch(text.strip()) or wanted == "float" else ""
+    number = text.strip().replace("_", "")  # YAML's 1_000
+    if wanted == "int" and not WHOLE.fullmatch(number):
+        number = ""
     try:
         fits = bool(number) and least <= float(number) <= (most or 10**15)
     except ValueError:

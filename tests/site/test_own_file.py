@@ -271,6 +271,7 @@ my_jobsets:
     max_failed_retries: "3"
     found_pattern: "{{ pattern }}"
     log_prefix: 2024
+  other: {stride: 1_000, total_cases: "{{ 2 ** 10 }}", stop_grace: 1.5, needs_sage: no}
 """
 UNFIT = """\
 my.yml, line 3: script is empty. It is a text.
@@ -291,7 +292,7 @@ def test_a_value_of_another_kind_is_named_with_its_place(owner: Owner) -> None:
     owner.file.write_text(VALUES)
     said = owner.refused("-e", "jobset=mine")
     assert [words for words in told(UNFIT) if words not in said] == []
-    for line in range(14, 17):
+    for line in range(14, 18):
         assert f"line {line}:" not in said
 
 
