@@ -33,18 +33,21 @@ class Options:
             if option:
                 if not fits(value, option):
                     yield f"{name} is {_shown(value)}. It is {option['is']}."
-                elif "of" in option:
-                    yield from self._of_others(name, option["of"])
+                else:
+                    yield from self._unrestricted(name, option)
             elif name == "_raw_params":
                 yield f"-e {value} has no name. It is -e NAME=VALUE, as in -e jobset=petersen_r3."
             elif not name.startswith("ansible_"):
                 yield from self._setting(name, value)
 
-    def _of_others(self, name: str, of: list[str]) -> Iterator[str]:
-        """A sentence about an option that none of the operations takes."""
-        if not self.operations.intersection(of):
+    def _unrestricted(self, name: str, option: dict[str, Any]) -> Iterator[str]:
+        """A sentence about an option that none of the operations takes, or one does not heed."""
+        if not self.operations.intersection(of := option.get("of", self.operations)):
             asked = ", ".join(sorted(self.operations))
             yield f"{name} is of {' and '.join(of)}, and does nothing for {asked}. Leave it out."
+        elif heedless := self.operations.intersection(option.get("all", [])):
+            asked = ", ".join(sorted(heedless))
+            yield f"{name} does not restrict {asked}, which is for all {name}s. Leave it out."
 
     def _setting(self, name: str, value: object) -> Iterator[str]:
         inputs = _inputs()

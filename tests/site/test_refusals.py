@@ -147,6 +147,10 @@ def test_every_documented_variable_may_be_given_and_so_may_others(clone: Clone) 
         ([*SITE, "-e", "how=stop"], "how is of rebuild_image and teardown, and does nothing for"),
         (["ops.yml", "-t", "stop,logs", "-e", "force=yes"], "does nothing for logs, stop."),
         (["playbooks/teardown.yml", "-e", "cached=true"], "and does nothing for teardown."),
+        (
+            ["ops.yml", "-t", "stop,teardown", "-e", "jobset=a"],
+            "jobset does not restrict teardown, which is for all jobsets. Leave it out.",
+        ),
     ],
 )
 def test_a_command_line_by_which_something_else_is_meant_is_refused(
