@@ -1,1 +1,1 @@
-"""What plugins/callback/progress.py is made of. No module here needs Ansible."""
+"""What playbooks/callback_plugins/progress.py is made of. No module here needs Ansible."""
