@@ -284,6 +284,7 @@ def test_a_case_is_told_by_its_two_lines() -> None:
         ("0 new solutions in 3 s", False),
         ("0 of 30 found", False),
         ("total: 0 found so far", False),
+        (f"Error: no container with ID {'b2' * 32} found in database: no such container", False),
         ("FileNotFoundError: file not found", False),
         ("all is well", False),
     ],

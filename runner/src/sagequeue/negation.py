@@ -10,6 +10,8 @@ from itertools import islice
 
 # Characters on each side of a word that are looked at, and places of it: lines can have megabytes.
 _NEARBY = 80
+# The same in a line of prose: Podman's `no container with ID …` has an id of 64 in between.
+_CLAUSE_NEARBY = 200
 _MOST = 100
 
 _BEGIN = r"(?<![^\W_])"  # a name like NOT_FOUND has several words
@@ -98,7 +100,7 @@ def looks_like_one(shown: str) -> bool:
 
 
 def _is_denied(shown: str, place: re.Match[str]) -> bool:
-    before = shown[max(0, place.start() - _NEARBY) : place.start()]
+    before = shown[max(0, place.start() - _CLAUSE_NEARBY) : place.start()]
     after = shown[place.end() : place.end() + _NEARBY]
     if _CLAUSE.search(before):
         return True
