@@ -64,9 +64,11 @@ BROKEN: dict[str, tuple[Edit, ...]] = {
             "        left = execution.read(record)\n"
             "        if left is not None and left.rc is None:\n"
             "            with contextlib.suppress(OSError, AttributeError):\n"
-            "                rc = os.waitstatus_to_exitcode(os.waitpid(self.client, 0)[1])\n"
-            "                with open(record, 'a') as file:\n"
-            "                    file.write(f'RC={rc if rc >= 0 else 128 - rc}\\n')\n"
+            "                ended, status = os.waitpid(self.client, os.WNOHANG)\n"
+            "                rc = os.waitstatus_to_exitcode(status)\n"
+            "                if ended:\n"
+            "                    with open(record, 'a') as file:\n"
+            "                        file.write(f'RC={rc if rc >= 0 else 128 - rc}\\n')\n"
             "        try:\n            settled = settlement.settle(",
         ),
     ),

@@ -72,7 +72,7 @@ def attack(directory: Path, arguments: argparse.Namespace) -> int:
         directory, arguments.seed, arguments.faults, mounts=mounts,
         say=lambda line: print(line, flush=True),
         # A broken build may never come to rest; what is wrong with it shows long before.
-        patience=10.0 if arguments.build else PATIENCE,
+        patience=30.0 if arguments.build else PATIENCE,
     )  # fmt: skip
     for kind, count in sorted(result.faults.items()):
         print(f"  {count:5} {kind}")
