@@ -16,7 +16,7 @@ from types import FrameType
 from run import run
 from steps import SIZES
 
-PART = re.compile("[1-9]/[1-9]")
+PART = re.compile("[1-9][0-9]*/[1-9][0-9]*")
 
 
 def end(number: int, _frame: FrameType | None) -> None:
@@ -33,8 +33,8 @@ def main() -> int:
         print("usage: python tests/suite whole|unit|long [PART/PARTS]", file=sys.stderr)
         return 2
     # SIGINT, too: a shell that starts us in the background has it ignored.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end)
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, end)
     usual = min(2, len(os.sched_getaffinity(0)))
     count = int(os.environ.get("SAGEQUEUE_LANES") or usual)
     try:

@@ -75,6 +75,20 @@ def test_what_is_no_part_runs_nothing(asked: str) -> None:
     assert "PART/PARTS" in done.stderr
 
 
+@pytest.mark.parametrize("asked", ["1/1", "2/3", "3/3", "16/42"])
+def test_the_part_that_runs_is_the_one_that_was_asked_for(asked: str) -> None:
+    script = (
+        "import runpy, sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "import run\n"
+        "run.run = lambda size, lanes, part: print(size, *part)\n"
+        "runpy.run_path(sys.argv.pop(1), run_name='__main__')\n"
+    )
+    command = [sys.executable, "-c", script, str(TESTS / "suite"), "long", asked]
+    said = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+    assert said.split() == ["long", *asked.split("/")]
+
+
 @pytest.mark.parametrize("size", ["whole", "long"])
 def test_every_scenario_is_in_it(size: str) -> None:
     scenarios = {step.command[-1] for step in SIZES[size]() if step.is_molecule}
