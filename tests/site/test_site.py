@@ -474,7 +474,7 @@ def assert_nothing_written(site: Site) -> None:
         ({}, ["sagequeue_notebooks_dir=/mnt/c/Users/me"], "lies on a Windows drive"),
         ({}, ["sagequeue_mode=systemd"], "systemd is not what started this machine"),
         *long(
-            ({"quick": QUICK | {"stride": 0}}, [], "stride is 0"),
+            ({"quick": QUICK | {"stride": 0}}, [], "stride is `0`. It is a whole number"),
             ({"quick": QUICK | {"workers": 4}}, [], "4 workers for 3 partitions"),
             ({"quick": QUICK | {"args": "--offset=3"}}, [], "args holds --stride or --offset"),
             (
